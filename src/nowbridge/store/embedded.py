@@ -194,7 +194,7 @@ def _ensure(home: Path, port: int | None, settings: str) -> EmbeddedServer:
         new = not (place / "data" / "PG_VERSION").is_file()
         if new:
             _initialise(place, programs, runner)
-        _forget_stale_process(place)
+        _forget_dead(place)
         if _process(place) is None:
             _start(place, programs, runner, _candidates(place, port, new=new), settings)
         running = EmbeddedServer(_HOST, int(_port_file(place).read_text(encoding="ascii")), place / "data")
@@ -295,23 +295,30 @@ def _start(place: Path, programs: Path, runner: Account, ports: Sequence[int], s
 
 def _start_on(place: Path, programs: Path, runner: Account, port: int, settings: str) -> str:
     """Start and wait until it takes connections. Returns what it said when it did not."""
-    data, log = place / "data", place / "start.log"
+    data = place / "data"
     own = f"port = {port}\nunix_socket_directories = '{_socket_directory(place, port)}'\n"
     own += "unix_socket_permissions = 0700\n"
     _write_private(data / "nowbridge.conf", _COMMON + settings + own, owner=runner)
     said = ""
     for _ in range(_TRIES):
-        log.unlink(missing_ok=True)
+        (place / "start.log").unlink(missing_ok=True)
+        sizes = {log: log.stat().st_size for log in _logs(place)}
         pg_ctl = programs / "bin" / "pg_ctl"
-        done = runner.run((pg_ctl, "start", "-w", "-t", "60", "-D", data, "-l", log), cwd=place)
+        done = runner.run((pg_ctl, "start", "-w", "-t", "60", "-D", data, "-l", place / "start.log"), cwd=place)
         if done.returncode == 0:
             return ""
-        said = (log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "") + done.stdout
+        said = "".join(log.read_bytes()[sizes.get(log, 0) :].decode(errors="replace") for log in _logs(place))
+        said = said or done.stdout
         if "shared memory block" not in said:
             break
         # Children of a killed postmaster are still leaving; Postgres offers nothing to wait on.
         threading.Event().wait(0.3)
     return said.strip()
+
+
+def _logs(place: Path) -> list[Path]:
+    """What the server says until it has read its settings, then the file of the weekday."""
+    return [log for log in (place / "start.log", *place.glob("log/*.log")) if log.is_file()]
 
 
 def _socket_directory(place: Path, port: int) -> str:
@@ -347,14 +354,20 @@ def _works_in(process: int, data: Path) -> bool:
         return not Path("/proc/self").is_symlink()
 
 
-def _forget_stale_process(place: Path) -> None:
-    """Remove a process id that now is another program's, which Postgres itself would take for a running server."""
-    file = place / "data" / "postmaster.pid"
-    if not file.is_file() or _process(place) is not None:
+def _forget_dead(place: Path) -> None:
+    """Remove what a killed server left, where Postgres itself would take it for a running one.
+
+    It does so when the process id is another program's now, or a zombie's (containers often have nobody to reap it).
+    Children of the dead that still run are found by Postgres through their shared memory, not through these files.
+    """
+    if _process(place) is not None:
         return
-    first = file.read_text(encoding="utf-8").partition("\n")[0]
+    file = place / "data" / "postmaster.pid"
+    first = file.read_text(encoding="utf-8").partition("\n")[0] if file.is_file() else ""
     if first.isdigit() and Path(f"/proc/{first}").exists():
         file.unlink()
+    for left in place.glob("socket/.s.PGSQL.*"):
+        left.unlink()
 
 
 def _password_file(place: Path) -> Path:

@@ -1,0 +1,3 @@
+"""What every test may ask for stands in tests/support, one file per subject."""
+
+pytest_plugins = ("tests.support.postgres",)
