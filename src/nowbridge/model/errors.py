@@ -4,6 +4,7 @@
     ├── Retry        try again, later: the far side was busy, slow or unreachable
     ├── Stop         this connection or table cannot go on until somebody changes something
     ├── Park         this one record or value is set aside; the others go on
+    ├── Unsettled    a write may or may not have happened: look at the record before anything else
     ├── Conflict     the world moved since we looked: look again, then decide again
     └── LostLease    another worker took this work over: drop it without a trace
 
@@ -47,6 +48,10 @@ class Stop(NowbridgeError):
 
 class Park(NowbridgeError):
     reaction = "park"
+
+
+class Unsettled(NowbridgeError):
+    reaction = "look"
 
 
 class Conflict(NowbridgeError):

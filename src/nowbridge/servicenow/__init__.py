@@ -1,0 +1,1 @@
+"""Speak to a ServiceNow instance: log in, query, page, decode, discover. Knows no Postgres."""
