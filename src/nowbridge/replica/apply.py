@@ -1,0 +1,127 @@
+"""Apply: the one way into a replica table. A page of ServiceNow's rows becomes rows, feed and cursor in one transaction.
+
+Everything that costs time (labels, conversion) happens before the transaction opens. The version guard in
+`store.load` makes replays and reordering harmless, so callers only have to see to it that nothing is skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nowbridge.replica import misfits, rows
+from nowbridge.replica.labels import Labeller
+from nowbridge.replica.layout import Layout
+from nowbridge.replica.spec import layout_of, target_of
+from nowbridge.servicenow.wire import Page
+from nowbridge.store import labels as label_store
+from nowbridge.store import load, tables
+from nowbridge.store.database import Connection
+from nowbridge.store.load import NotEmpty, Target, Unstorable
+from nowbridge.store.tables import TableRow
+
+AfterRows = Callable[[Connection, int], Awaitable[None]]
+"""Runs in the transaction that holds the rows, with the number of rows that changed: moves the cursor."""
+
+Columns = Mapping[str, Sequence[str]]
+
+
+class TableLoader:
+    """Loads pages into one replica table. One per table and worker."""
+
+    def __init__(self, row: TableRow, labeller: Labeller, *, label_tables: Sequence[str] = ()) -> None:
+        """`label_tables` are the tables whose references this table's records may be: itself and its ancestors."""
+        self.row = row
+        self.layout: Layout = layout_of(row)
+        self.target: Target = target_of(row, self.layout)
+        self._labeller = labeller
+        self._label_tables = tuple(label_tables)
+
+    async def load_new(self, page: Page, after: AfterRows) -> int:
+        """A page of a range that was empty: COPY straight into the table. Where a row turns out to be there already
+        (a change came first, a shard is read again), the page is merged instead. Returns the rows loaded."""
+        try:
+            return await self._load(page, self._copy_new, after)
+        except NotEmpty:
+            return await self._load(page, self._merge_backfill, after)
+
+    async def merge_changes(self, page: Page, after: AfterRows) -> int:
+        """A page of changes: newer versions are taken, with their feed entries. Returns the rows that changed."""
+        return await self._load(page, self._merge_poll, after)
+
+    async def stage(self, connection: Connection, page: Page) -> None:
+        """Put a page beside the table for comparison; it is gone at the end of the transaction."""
+        await load.stage(connection, self.target, (await self._prepared(as_columns(page), page.rows))[0])
+
+    async def _load(
+        self, page: Page, write: Callable[[Connection, bytes, int], Awaitable[int]], after: AfterRows
+    ) -> int:
+        columns: Columns = as_columns(page)
+        found: tuple[misfits.Misfit, ...] = ()
+        while True:
+            try:
+                prepared, records = await self._prepared(columns, page.rows)
+                async with self._labeller.database.transaction() as connection:
+                    if not await self._labeller.still_current(connection):
+                        continue
+                    changed = await write(connection, prepared, page.rows) if page.rows else 0
+                    await self._remember_labels(connection, records)
+                    await self._note(connection, found)
+                    await after(connection, changed)
+                    return changed
+            except (Unstorable, ValueError):
+                if found:
+                    raise
+                columns, found = misfits.without_misfits(self.layout, columns)
+                if not found:
+                    raise
+
+    async def _prepared(self, columns: Columns, count: int) -> tuple[bytes, dict[str, str | None]]:
+        words = await self._labeller.words(self.layout, columns)
+        # Off the event loop: a page takes tens of milliseconds, and heartbeats must go on meanwhile.
+        encoded = await asyncio.to_thread(
+            lambda: rows.encode(rows.copy_columns(self.layout, columns, count, words))
+        )
+        return encoded, self._own_labels(columns)
+
+    def _own_labels(self, columns: Columns) -> dict[str, str | None]:
+        display = self.layout.display
+        if not self._label_tables or display is None or display not in columns:
+            return {}
+        return dict(zip(columns["sys_id"], (text or None for text in columns[display]), strict=True))
+
+    async def _copy_new(self, connection: Connection, prepared: bytes, count: int) -> int:
+        await load.copy_new(connection, self.target, prepared)
+        return count
+
+    async def _merge_backfill(self, connection: Connection, prepared: bytes, count: int) -> int:
+        await load.stage(connection, self.target, prepared)
+        await load.merge(connection, self.target, source="backfill", now=self._labeller.clock())
+        return count
+
+    async def _merge_poll(self, connection: Connection, prepared: bytes, count: int) -> int:
+        del count
+        await load.stage(connection, self.target, prepared)
+        merged = await load.merge(connection, self.target, source="poll", now=self._labeller.clock())
+        return merged.inserted + merged.updated
+
+    async def _remember_labels(self, connection: Connection, records: Mapping[str, str | None]) -> None:
+        for table in self._label_tables if records else ():
+            await label_store.remember(
+                connection, self._labeller.connection_id, table, records, now=self._labeller.clock()
+            )
+
+    async def _note(self, connection: Connection, found: Sequence[misfits.Misfit]) -> None:
+        if found:
+            await tables.record_misfits(
+                connection,
+                self.row.id,
+                [(misfit.sys_id, misfit.column, misfit.problem) for misfit in found],
+                now=self._labeller.clock(),
+            )
+
+
+def as_columns(page: Page) -> dict[str, Sequence[str]]:
+    """A page as {source column: texts}."""
+    return dict(zip(page.fields, page.columns, strict=True))

@@ -1,0 +1,118 @@
+"""Backfill: every row once. A table is cut into ranges of sys_id (shards); each is read page by page, and its cursor
+moves in the transaction that holds the page. A worker that dies loses the page it was on and nothing else.
+
+While one page is being written the next is already being asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from nowbridge.model.errors import LostLease, NowbridgeError
+from nowbridge.replica.apply import TableLoader
+from nowbridge.replica.spec import Clock, Pace
+from nowbridge.servicenow import query as queries
+from nowbridge.servicenow import tables as source
+from nowbridge.servicenow.instance import Instance
+from nowbridge.servicenow.pages import IdSweep
+from nowbridge.servicenow.wire import Page, PageDecoder
+from nowbridge.store import ddl, leases, load, tables
+from nowbridge.store.database import Connection, Database
+from nowbridge.store.leases import Holder, ShardLease, ShardProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """What a worker needs to read shards of one connection's tables."""
+
+    database: Database
+    instance: Instance
+    holder: Holder
+    pace: Pace
+    clock: Clock
+
+    async def run_shard(self, lease: ShardLease, loader: TableLoader) -> int:
+        """Read a claimed shard from where it stands to its end. Returns the rows read now.
+
+        A failure is stored with the shard, which is tried again later from where it stands. Only LostLease,
+        cancellation and bugs come out.
+        """
+        try:
+            return await self._read(lease, loader)
+        except LostLease:
+            raise
+        except NowbridgeError as error:
+            wait = self.pace.wait_after(error, lease.failures)
+            async with self.database.transaction() as connection:
+                await leases.release_shard(
+                    connection, lease, error=tables.described(error), next_try_at=self.clock() + wait
+                )
+            return 0
+        except asyncio.CancelledError:
+            async with self.database.transaction() as connection:
+                await leases.release_shard(connection, lease)
+            raise
+
+    async def _read(self, lease: ShardLease, loader: TableLoader) -> int:
+        base = queries.parse(loader.row.query)
+        sweep = (
+            IdSweep.resume(base, lease.position, self.pace.page_rows)
+            if lease.position is not None
+            else IdSweep(base, lease.low, lease.high, self.pace.page_rows)
+        )
+        decoder = PageDecoder(loader.layout.fetched)
+        total = 0
+        writing: asyncio.Task[None] | None = None
+        try:
+            while (request := sweep.next_request()) is not None:
+                answer = await source.read_page(self.instance, loader.row.source, request, loader.layout.fetched)
+                page = await asyncio.to_thread(decoder.decode, answer.body)
+                sweep.received(page.ids, None, page.rows, answer.total_count)
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(
+                    self._write(lease, loader, page, dict(sweep.position), hidden=sweep.hidden, done=sweep.done)
+                )
+                total += page.rows
+            if writing is not None:
+                await writing
+        except BaseException:
+            if writing is not None:
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+            raise
+        return total
+
+    async def _write(
+        self,
+        lease: ShardLease,
+        loader: TableLoader,
+        page: Page,
+        position: Mapping[str, object],
+        *,
+        hidden: int,
+        done: bool,
+    ) -> None:
+        progress = ShardProgress(position=dict(position), rows=page.rows, hidden=hidden, calls=1, done=done)
+
+        async def move(connection: Connection, changed: int) -> None:
+            del changed
+            await leases.advance_shard(connection, lease, self.holder, progress, now=self.clock())
+
+        await loader.load_new(page, move)
+
+
+async def finish_table(database: Database, row: tables.TableRow, indexed: list[str], *, now: datetime) -> bool:
+    """After a shard: if it was the table's last one, index the table and let its change stream begin. True then."""
+    async with database.transaction() as connection:
+        if await leases.open_shards(connection, row.id) > 0:
+            return False
+        if (await tables.load(connection, row.id)).phase != "backfill":
+            return False
+        await ddl.create_indexes(connection, row.relation, indexed)
+        await load.mark_complete(connection, row.relation, now=now)
+        await tables.set_phase(connection, row.id, "live", now=now)
+    return True

@@ -1,0 +1,106 @@
+"""Capture: every change, from where the last pass ended up to the instance's time minus the safety lag.
+
+One pass reads drain and advance pages (`servicenow.pages.ChangeSweep`) and applies each with its cursor in one
+transaction. When the pass ends, everything up to its upper bound is proved to be here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+
+from nowbridge.model.errors import LostLease, NowbridgeError, Park, Retry, Stop
+from nowbridge.replica.apply import TableLoader
+from nowbridge.replica.spec import Clock, Pace
+from nowbridge.servicenow import query as queries
+from nowbridge.servicenow import tables as source
+from nowbridge.servicenow.instance import Instance
+from nowbridge.servicenow.pages import ChangeSweep, Cursor
+from nowbridge.servicenow.wire import Page, PageDecoder
+from nowbridge.store import leases, tables
+from nowbridge.store.database import Connection, Database
+from nowbridge.store.leases import Holder, StreamLease
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass did: rows seen and rows changed; `proven_to` is None when it failed."""
+
+    table: str
+    rows: int = 0
+    changed: int = 0
+    proven_to: datetime | None = None
+    error: NowbridgeError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What a worker needs to follow the changes of one connection's tables."""
+
+    database: Database
+    instance: Instance
+    holder: Holder
+    pace: Pace
+    clock: Clock
+
+    async def poll(self, lease: StreamLease, loader: TableLoader) -> Pass:
+        """One pass over a claimed stream. Failures are stored with the stream and retried later, longer each time.
+        Only LostLease and bugs come out."""
+        try:
+            return await self._poll(lease, loader)
+        except LostLease:
+            raise
+        except (Retry, Stop, Park) as error:
+            await self._failed(lease, error)
+            return Pass(loader.row.source, error=error)
+
+    async def _poll(self, lease: StreamLease, loader: TableLoader) -> Pass:
+        hi = (await self.instance.server_now()).replace(microsecond=0) - self.pace.safety_lag
+        if hi <= lease.cursor_time:
+            hi = lease.cursor_time
+        sweep = ChangeSweep(
+            queries.parse(loader.row.query), Cursor(lease.cursor_time, lease.cursor_id), hi, self.pace.page_rows
+        )
+        decoder = PageDecoder(loader.layout.fetched)
+        seen = changed = calls = 0
+        while (request := sweep.next_request()) is not None:
+            answer = await source.read_page(self.instance, loader.row.source, request, loader.layout.fetched)
+            page = await asyncio.to_thread(decoder.decode, answer.body)
+            last = page.column("sys_updated_on")[-1] if page.rows else None
+            sweep.received(page.ids, last, page.rows, answer.total_count)
+            calls += 1
+            if page.rows:
+                changed += await self._apply(lease, loader, page, sweep.cursor, calls)
+                seen += page.rows
+                calls = 0
+        async with self.database.transaction() as connection:
+            now = self.clock()
+            await leases.finish_poll(
+                connection, lease, proven_to=hi, next_poll_at=now + self.pace.poll, calls=calls, now=now
+            )
+        return Pass(loader.row.source, rows=seen, changed=changed, proven_to=hi)
+
+    async def _apply(self, lease: StreamLease, loader: TableLoader, page: Page, cursor: Cursor, calls: int) -> int:
+        async def move(connection: Connection, changed: int) -> None:
+            await leases.advance_stream(
+                connection,
+                lease,
+                self.holder,
+                cursor_time=cursor.time,
+                cursor_id=cursor.sys_id,
+                calls=calls,
+                changes=changed,
+                now=self.clock(),
+            )
+
+        return await loader.merge_changes(page, move)
+
+    async def _failed(self, lease: StreamLease, error: NowbridgeError) -> None:
+        async with self.database.transaction() as connection:
+            await leases.fail_poll(
+                connection,
+                lease,
+                tables.described(error),
+                next_poll_at=self.clock() + self.pace.wait_after(error, lease.failures),
+            )

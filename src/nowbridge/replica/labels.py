@@ -1,0 +1,187 @@
+"""Labels while rows are loaded: one memory of words per worker, filled from the label table and, where that has none,
+from ServiceNow (one call per hundred records).
+
+A label in memory may be outdated by a rename that another worker is just committing. `generation` closes that gap:
+a load compares it inside its own transaction and starts over with a fresh memory if it moved, and the rewriting of
+renamed labels goes on until every transaction that may have missed the rename has ended (traps, finding 23).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nowbridge.model.errors import Park, Stop
+from nowbridge.replica.layout import LabelKind, Layout, Role
+from nowbridge.replica.rows import Labels, referenced
+from nowbridge.replica.spec import Clock
+from nowbridge.servicenow import tables
+from nowbridge.servicenow.instance import Instance
+from nowbridge.servicenow.pages import IdSweep
+from nowbridge.servicenow.wire import PageDecoder
+from nowbridge.store import labels as store
+from nowbridge.store import tables as table_store
+from nowbridge.store.database import Connection, Database
+
+LOOK_UP = 100  # records per call: more would not fit the 8192 bytes of a URL
+REMEMBERED = 300_000  # labels in memory, about 60 MB
+LISTED_AT_MOST = 200_000  # a larger referenced table is not listed; its labels are read as they are met
+LIST_PAGE = 5_000
+
+
+@dataclass(slots=True)
+class Labeller:
+    """The words for one connection's records, as this worker remembers them."""
+
+    database: Database
+    instance: Instance
+    connection_id: int
+    clock: Clock
+    _records: dict[str, dict[str, str]] = field(default_factory=dict)
+    _choices: dict[tuple[str, str], dict[str, str]] | None = None
+    _displays: dict[str, str | None] | None = None
+    _generation: int = -1
+
+    async def words(self, layout: Layout, page: Mapping[str, Sequence[str]]) -> Labels:
+        """Labels for everything that the page points at; what has none stands for itself."""
+        if self._choices is None or self._displays is None:
+            await self._begin()
+        if sum(map(len, self._records.values())) > REMEMBERED:
+            self._records.clear()
+        for table, keys in referenced(layout, page).items():
+            held = self._records.setdefault(table, {})
+            missing = [key for key in keys if key not in held]
+            if missing:
+                held.update(await self._look_up(table, missing))
+        return Labels(choices=self._choices or {}, records=self._records)
+
+    async def still_current(self, connection: Connection) -> bool:
+        """Whether the words given out still hold, asked inside the transaction that writes them."""
+        generation = await store.generation(connection, self.connection_id)
+        if generation == self._generation:
+            return True
+        self.forget()
+        return False
+
+    def forget(self) -> None:
+        self._records.clear()
+        self._choices = None
+        self._displays = None
+
+    async def _begin(self) -> None:
+        async with self.database.transaction() as connection:
+            self._generation = await store.generation(connection, self.connection_id)
+            self._choices = await store.choices(connection, self.connection_id)
+            sources = await store.sources(connection, self.connection_id)
+        self._displays = {source.table: source.display for source in sources}
+        self._records.clear()
+
+    async def _look_up(self, table: str, keys: Sequence[str]) -> dict[str, str]:
+        async with self.database.transaction() as connection:
+            found = await store.known(connection, self.connection_id, table, keys)
+        unknown = [key for key in keys if key not in found]
+        display = (self._displays or {}).get(table)
+        if unknown and display is not None:
+            asked = await self._ask(table, display, unknown)
+            async with self.database.transaction() as connection:
+                await store.remember(connection, self.connection_id, table, asked, now=self.clock())
+            found |= asked
+        return {key: label if label is not None else key for key in keys if (label := found.get(key, key)) is not None or True}
+
+    async def _ask(self, table: str, display: str, keys: Sequence[str]) -> dict[str, str | None]:
+        """Labels straight from the instance. A record that does not come back is remembered as not readable."""
+        answers: dict[str, str | None] = dict.fromkeys(keys)
+        decoder = PageDecoder(("sys_id", display))
+        plain = [key for key in keys if "^" not in key and "," not in key]
+        for start in range(0, len(plain), LOOK_UP):
+            try:
+                answer = await tables.read_records(
+                    self.instance, table, plain[start : start + LOOK_UP], ("sys_id", display)
+                )
+            except (Stop, Park):  # the account may not read this table: its labels are the stored values
+                break
+            page = decoder.decode(answer.body)
+            answers.update(zip(page.column("sys_id"), (label or None for label in page.column(display)), strict=True))
+        return {key: answers[key] for key in keys}
+
+
+async def list_labels(labeller: Labeller, source: store.LabelSource) -> int:
+    """Read the labels of all records of one referenced table. Returns the number of calls."""
+    if source.display is None:
+        return 0
+    fields = ("sys_id", source.display)
+    decoder = PageDecoder(fields)
+    try:
+        total = await tables.count(labeller.instance, source.table, "")
+    except (Stop, Park):  # not readable or no such table: shown by value, and `nowbridge check` says so
+        return 1
+    if total is None or total > LISTED_AT_MOST:
+        return 1
+    sweep = IdSweep("", low=None, high=None, page_size=LIST_PAGE)
+    calls = 1
+    while (request := sweep.next_request()) is not None:
+        answer = await tables.read_page(labeller.instance, source.table, request, fields)
+        page = decoder.decode(answer.body)
+        calls += 1
+        words: dict[str, str | None] = dict(
+            zip(page.column("sys_id"), (label or None for label in page.column(source.display)), strict=True)
+        )
+        async with labeller.database.transaction() as connection:
+            await store.remember(connection, labeller.connection_id, source.table, words, now=labeller.clock())
+        sweep.received(page.ids, total_count=answer.total_count)
+    async with labeller.database.transaction() as connection:
+        await store.mark_listed(connection, labeller.connection_id, source.table, now=labeller.clock())
+    return calls
+
+
+def label_columns(layout: Layout, table: str) -> list[tuple[str, str, bool]]:
+    """The columns of a layout that show labels of `table`'s records: (shown, stored, many)."""
+    stored = {c.source: c.name for c in layout.columns if c.role is Role.VALUE}
+    return [
+        (column.name, stored[column.source], column.labels.kind is LabelKind.LIST)
+        for column in layout.columns
+        if column.labels is not None and column.labels.kind is not LabelKind.CHOICE and column.labels.table == table
+    ]
+
+
+async def rewrite_renamed(database: Database, connection_id: int, *, chunk: int = 2_000) -> int:
+    """Carry renames to the rows that show them, in chunks that lock briefly and leave out rows that a client holds.
+    Returns how many rows were rewritten. Changes that cannot be settled yet stay queued for the next call."""
+    from nowbridge.replica.spec import layout_of
+
+    async with database.transaction() as connection:
+        changes = await store.pending_changes(connection, connection_id, limit=500)
+        rows = await table_store.all_of(connection, connection_id) if changes else []
+    rewritten = 0
+    for table in dict.fromkeys(change.table_name for change in changes):
+        mine = [change for change in changes if change.table_name == table]
+        keys = [change.key for change in mine]
+        async with database.transaction() as connection:
+            ended = [change for change in mine if await store.stamp_change(connection, change)]
+        left = 0
+        for row in rows:
+            for shown, stored, many in label_columns(layout_of(row), table):
+                column = store.LabelColumn(row.relation, shown, stored, many)
+                done, remaining = await _rewrite(database, column, (connection_id, table), keys, chunk)
+                rewritten += done
+                left += remaining
+        if left == 0:
+            async with database.transaction() as connection:
+                for change in ended:
+                    await store.settle_change(connection, change)
+    return rewritten
+
+
+async def _rewrite(
+    database: Database, column: store.LabelColumn, source: tuple[int, str], keys: Sequence[str], chunk: int
+) -> tuple[int, int]:
+    """Chunks until none is found or none is free. Returns (rewritten, left locked)."""
+    total = 0
+    while True:
+        async with database.transaction() as connection:
+            written, found = await store.rewrite_labels(connection, column, source=source, keys=keys, chunk=chunk)
+        total += written
+        if found == 0:
+            return total, 0
+        if written == 0:
+            return total, found

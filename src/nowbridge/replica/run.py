@@ -1,0 +1,160 @@
+"""The story of a replica: lay out the tables, prepare their first load, work until nothing is left, follow changes.
+
+`jobs` calls these; each is safe to repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from nowbridge.model.errors import LostLease, Stop
+
+from nowbridge.replica.apply import TableLoader
+from nowbridge.replica.backfill import Backfill, finish_table
+from nowbridge.replica.capture import Capture, Pass
+from nowbridge.replica.labels import Labeller, list_labels
+from nowbridge.replica.layout import LabelKind, Layout, plan_layout
+from nowbridge.replica.spec import Clock, Pace, TableSpec, layout_of, shard_ranges
+from nowbridge.servicenow import schema
+from nowbridge.servicenow import tables as source
+from nowbridge.servicenow.instance import Instance
+from nowbridge.store import ddl, labels, leases, tables
+from nowbridge.store.connections import ConnectionRow
+from nowbridge.store.database import Connection, Database
+from nowbridge.store.ddl import ColumnDefinition, Relation
+from nowbridge.store.leases import Holder, StreamLease
+from nowbridge.store.tables import TableRow
+
+INDEXED = ("number", "sys_updated_on")
+
+
+async def add_tables(
+    connection: Connection, instance: Instance, owner: ConnectionRow, specs: Sequence[TableSpec], clock: Clock
+) -> list[TableRow]:
+    """Discover the tables, make them in Postgres and note them as planned; those already replicated are left alone.
+    All in the caller's transaction, so that the job that loads them is queued with them or not at all."""
+    present = {row.source for row in await tables.all_of(connection, owner.id)}
+    wanted = [spec for spec in specs if spec.source not in present]
+    if not wanted:
+        return []
+    found = await schema.discover(instance, [spec.source for spec in wanted])
+    return [await _add(connection, owner, spec, plan_layout(found[spec.source]), clock) for spec in wanted]
+
+
+async def _add(
+    connection: Connection, owner: ConnectionRow, spec: TableSpec, layout: Layout, clock: Clock
+) -> TableRow:
+    relation = Relation(owner.schema_name, spec.name or spec.source)
+    if await ddl.exists(connection, relation):
+        raise Stop(
+            "table.name_taken",
+            asked=f"make table {relation.schema}.{relation.name}",
+            answered="there is one of that name that Nowbridge did not make",
+            hint=f"Give the replica another name: `nowbridge replicate {spec.source}=ANOTHER_NAME`.",
+        )
+    columns = [ColumnDefinition(c.name, c.pg_type, c.comment) for c in layout.columns]
+    await ddl.create_table(connection, relation, f"{layout.label} ({layout.table}) of {owner.url}", columns)
+    return await tables.add(
+        connection,
+        connection_id=owner.id,
+        source=spec.source,
+        relation=relation,
+        query=spec.query,
+        layout=msgspec.to_builtins(layout),
+        now=clock(),
+    )
+
+
+@dataclass(slots=True)
+class Replica:
+    """One connection's replica, as one worker works on it."""
+
+    database: Database
+    instance: Instance
+    connection_id: int
+    holder: Holder
+    pace: Pace
+    clock: Clock
+    labeller: Labeller = field(init=False)
+    _loaders: dict[int, TableLoader] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.labeller = Labeller(self.database, self.instance, self.connection_id, self.clock)
+
+    async def prepare(self) -> int:
+        """Make every planned table ready to be loaded: labels, choices, shards, and a change stream that begins
+        before all of them were read. Returns the number of tables prepared."""
+        async with self.database.transaction() as connection:
+            planned = [r for r in await tables.all_of(connection, self.connection_id) if r.phase == "planned"]
+        if not planned:
+            return 0
+        start = (await self.instance.server_now()).replace(microsecond=0) - self.pace.safety_lag
+        await self._prepare_labels([layout_of(row) for row in planned])
+        for row in planned:
+            total = await source.count(self.instance, row.source, row.query)
+            async with self.database.transaction() as connection:
+                await tables.set_total(connection, row.id, total)
+                await leases.add_shards(connection, row.id, shard_ranges(total, self.pace.page_rows))
+                await leases.add_stream(connection, row.id, start, now=self.clock())
+                await tables.set_phase(connection, row.id, "backfill", now=self.clock())
+        return len(planned)
+
+    async def load_next_shard(self) -> bool:
+        """Claim one shard and read it to its end. False when there is none to be read now."""
+        async with self.database.transaction() as connection:
+            lease = await leases.claim_shard(connection, self.holder, now=self.clock())
+        if lease is None:
+            return False
+        loader = await self._loader(lease.table_id)
+        backfill = Backfill(self.database, self.instance, self.holder, self.pace, self.clock)
+        try:
+            await backfill.run_shard(lease, loader)
+        except LostLease:
+            return True
+        indexed = [name for name in INDEXED if loader.layout.has(name)]
+        await finish_table(self.database, loader.row, indexed, now=self.clock())
+        return True
+
+    async def claim_due_streams(self, limit: int) -> list[StreamLease]:
+        async with self.database.transaction() as connection:
+            return await leases.claim_streams(connection, self.holder, now=self.clock(), limit=limit)
+
+    async def poll(self, lease: StreamLease) -> Pass:
+        """One pass over a claimed stream. A lease lost meanwhile is somebody else's pass, and no error."""
+        loader = await self._loader(lease.table_id)
+        capture = Capture(self.database, self.instance, self.holder, self.pace, self.clock)
+        try:
+            return await capture.poll(lease, loader)
+        except LostLease as lost:
+            return Pass(loader.row.source, error=lost)
+
+    async def _loader(self, table_id: int) -> TableLoader:
+        if table_id not in self._loaders:
+            async with self.database.transaction() as connection:
+                row = await tables.load(connection, table_id)
+                named = {s.table for s in await labels.sources(connection, self.connection_id)}
+            lineage = (row.source, *row.layout.get("ancestors", ()))
+            self._loaders[table_id] = TableLoader(
+                row, self.labeller, label_tables=[table for table in lineage if table in named]
+            )
+        return self._loaders[table_id]
+
+    async def _prepare_labels(self, layouts: Sequence[Layout]) -> None:
+        sources = [column.labels for layout in layouts for column in layout.columns if column.labels is not None]
+        referenced = sorted({s.table for s in sources if s.kind is not LabelKind.CHOICE})
+        listed = sorted({s.table for s in sources if s.kind is LabelKind.CHOICE})
+        displays = await schema.displays(self.instance, referenced)
+        choices = await schema.choices(self.instance, listed)
+        async with self.database.transaction() as connection:
+            for table in referenced:
+                await labels.add_source(connection, self.connection_id, labels.LabelSource(table, displays.get(table)))
+            await labels.replace_choices(
+                connection, self.connection_id, [(c.table, c.column, c.dependent, c.value, c.label) for c in choices]
+            )
+            unlisted = await labels.sources(connection, self.connection_id, unlisted=True)
+        self.labeller.forget()
+        for label_source in unlisted:
+            await list_labels(self.labeller, label_source)

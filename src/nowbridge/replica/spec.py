@@ -1,0 +1,73 @@
+"""What the replica is told: which tables, how large the pages, how long to wait. Plain values; nothing is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from nowbridge.model.errors import NowbridgeError, Retry, Stop
+from nowbridge.replica.layout import Layout
+from nowbridge.store.load import Target
+from nowbridge.store.tables import TableRow
+
+Clock = Callable[[], datetime]
+"""The time, timezone-aware. The only source of "now" in the engine."""
+
+SHARDS_AT_MOST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """One table to replicate. `query` is an encoded query passed on unchanged; `name` is the table's name here
+    (`as:`), the source's own when None."""
+
+    source: str
+    query: str = ""
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the replica works: rows a page, the wait between polls, and the safety lag: changes younger than this by
+    the instance's clock are left to the next poll, because a transaction may still commit with an older time."""
+
+    page_rows: int = 2_000
+    poll: timedelta = timedelta(seconds=2)
+    safety_lag: timedelta = timedelta(seconds=2)
+    failure_wait_at_most: timedelta = timedelta(minutes=5)
+
+    def wait_after(self, error: NowbridgeError, failures: int) -> timedelta:
+        """How long to leave work alone that has now failed `failures` + 1 times in a row. What somebody must mend first
+        (Stop) is tried again too, rarely, so that mending it is all that it takes."""
+        if isinstance(error, Retry) and error.after is not None:
+            return max(timedelta(seconds=error.after), self.poll)
+        if isinstance(error, Stop):
+            return self.failure_wait_at_most
+        return min(self.poll * 2 ** min(failures, 12), self.failure_wait_at_most)
+
+
+def layout_of(row: TableRow) -> Layout:
+    """The layout that was stored with a replica table."""
+    return msgspec.convert(row.layout, Layout)
+
+
+def target_of(row: TableRow, layout: Layout) -> Target:
+    """Where and into which columns this table's rows are loaded."""
+    return Target(
+        relation=row.relation,
+        columns=tuple(column.name for column in layout.loaded),
+        stage=f"stage_{row.id}_{row.layout_epoch}",
+    )
+
+
+def shard_ranges(total: int, page_rows: int) -> list[tuple[str | None, str | None]]:
+    """Cut the sys_ids into at most sixteen ranges, no more than there are pages: `low < sys_id <= high`.
+
+    The ends are open, so ids that are no 32 hex digits (`global`, `glide.maint`) fall into the last range.
+    """
+    count = max(1, min(SHARDS_AT_MOST, total // page_rows))
+    marks = [f"{(at * 16**4) // count:04x}" for at in range(1, count)]
+    return list(zip([None, *marks], [*marks, None], strict=True))

@@ -1,0 +1,98 @@
+"""Connections to ServiceNow instances. Secrets are stored sealed (store.secrets); this file never sees them open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from nowbridge.model.errors import Stop
+from nowbridge.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRow:
+    """`auth` is basic, oauth_password, client_credentials or api_key. `sealed` is AES-256-GCM over the secrets."""
+
+    id: int
+    name: str
+    url: str
+    auth: str
+    username: str | None
+    client_id: str | None
+    sealed: bytes
+    schema_name: str
+
+
+COLUMNS = "id, name, url, auth, username, client_id, sealed, schema_name"
+
+
+async def save(
+    connection: Connection,
+    *,
+    name: str,
+    url: str,
+    auth: str,
+    username: str | None,
+    client_id: str | None,
+    sealed: bytes,
+    now: datetime,
+) -> ConnectionRow:
+    """Make the connection, or give an existing one of that name new credentials. The address of one that has tables
+    is not changed here: its replica would silently belong to two instances."""
+    held = await connection.execute(
+        "SELECT c.url FROM nowbridge.connection c WHERE c.name = %s"
+        " AND EXISTS (SELECT 1 FROM nowbridge.replica_table t WHERE t.connection_id = c.id)",
+        (name,),
+    )
+    row = await held.fetchone()
+    if row is not None and row[0] != url:
+        raise Stop(
+            "connection.other_instance",
+            asked=f"point connection {name} at {url}",
+            answered=f"its tables hold the records of {row[0]}",
+            hint="Give the other instance a connection of its own: `nowbridge connect URL --name NAME`.",
+        )
+    schema_name = "public" if await _is_first(connection, name) else name
+    cursor = await connection.execute(
+        "INSERT INTO nowbridge.connection (name, url, auth, username, client_id, sealed, schema_name, created_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (name) DO UPDATE SET url = excluded.url, auth = excluded.auth, username = excluded.username,"
+        "   client_id = excluded.client_id, sealed = excluded.sealed"
+        f" RETURNING {COLUMNS}",
+        (name, url, auth, username, client_id, sealed, schema_name, now),
+    )
+    made = await cursor.fetchone()
+    if made is None:
+        raise AssertionError("an upsert that returns nothing")
+    return ConnectionRow(*made)
+
+
+async def load(connection: Connection, name: str | None = None, *, connection_id: int | None = None) -> ConnectionRow:
+    """The connection of that name or id; without either, the only one there is."""
+    cursor = await connection.execute(
+        f"SELECT {COLUMNS} FROM nowbridge.connection"  # noqa: S608 - a constant list of columns
+        " WHERE (%(name)s::text IS NULL OR name = %(name)s) AND (%(id)s::integer IS NULL OR id = %(id)s) ORDER BY id",
+        {"name": name, "id": connection_id},
+    )
+    rows = await cursor.fetchall()
+    if not rows:
+        raise Stop(
+            "connection.unknown",
+            asked=f"use connection {name}" if name else "use the connection to ServiceNow",
+            answered="there is none" if name is None else "there is none of that name",
+            hint="Make one: `nowbridge connect https://YOURINSTANCE.service-now.com`.",
+        )
+    if len(rows) > 1:
+        raise Stop(
+            "connection.ambiguous",
+            asked="use the connection to ServiceNow",
+            answered=f"there are {len(rows)}: {', '.join(row[1] for row in rows)}",
+            hint="Name one with --connection.",
+        )
+    return ConnectionRow(*rows[0])
+
+
+async def _is_first(connection: Connection, name: str) -> bool:
+    cursor = await connection.execute("SELECT name FROM nowbridge.connection ORDER BY id LIMIT 1")
+    row = await cursor.fetchone()
+    return row is None or row[0] == name

@@ -1,0 +1,78 @@
+"""The pool of connections, transactions, and Postgres' errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Self
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from nowbridge.model.errors import NowbridgeError, Retry, Stop
+
+Connection = AsyncConnection[TupleRow]
+
+
+class Database:
+    """One database and our connections to it. `async with Database(dsn) as database: ...`"""
+
+    def __init__(self, dsn: str, *, max_size: int = 12, application: str = "nowbridge") -> None:
+        self.dsn = dsn
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            dsn,
+            min_size=1,
+            max_size=max_size,
+            open=False,
+            timeout=30,
+            kwargs={"application_name": application, "options": "-c TimeZone=UTC -c DateStyle=ISO"},
+        )
+
+    async def __aenter__(self) -> Self:
+        with translated("connect to the database"):
+            await self._pool.open(wait=True, timeout=15)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside a transaction: committed at the end, rolled back on any error."""
+        with translated("work in the database"):
+            async with self._pool.connection() as connection, connection.transaction():
+                yield connection
+
+    async def rows(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        """The rows of one read."""
+        async with self.transaction() as connection:
+            cursor = await connection.execute(query, parameters)  # type: ignore[arg-type]  # static SQL of this folder
+            return await cursor.fetchall()
+
+
+@contextmanager
+def translated(asked: str) -> Iterator[None]:
+    """Turn the driver's errors about the server into ours. Errors of data and of programming pass as they are."""
+    try:
+        yield
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        raise unreachable(error, asked) from error
+
+
+def unreachable(error: Exception, asked: str) -> NowbridgeError:
+    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, (psycopg.errors.InvalidPassword, psycopg.errors.InvalidAuthorizationSpecification)):
+        return Stop(
+            "database.refused",
+            asked=asked,
+            answered=said,
+            hint="Check user and password in DATABASE_URL; for the embedded server run `nowbridge init`.",
+        )
+    return Retry(
+        "database.unreachable",
+        asked=asked,
+        answered=said,
+        hint="Is Postgres running? `nowbridge up` starts the embedded one; else check DATABASE_URL.",
+    )

@@ -1,0 +1,94 @@
+"""Makes replica tables. Nothing that a user can see is ever dropped or retyped here (traps, findings 20 and 21)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from nowbridge.store.database import Connection
+
+READER = "nowbridge_reader"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDefinition:
+    name: str
+    pg_type: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Where a replica table stands."""
+
+    schema: str
+    name: str
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+
+async def create_table(
+    connection: Connection, relation: Relation, comment: str, columns: Sequence[ColumnDefinition]
+) -> None:
+    """A table with `sys_id` as its key. References get no foreign key: the record may be one we cannot see.
+
+    Fill factor 90 leaves room for the row's next version on the same page.
+    """
+    await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(relation.schema)))
+    definitions = sql.SQL(", ").join(
+        sql.SQL("{} {}{}").format(
+            sql.Identifier(column.name),
+            sql.SQL(column.pg_type),  # type: ignore[arg-type]  # one of layout.TYPES
+            sql.SQL(' COLLATE "C" PRIMARY KEY' if column.name == "sys_id" else ""),
+        )
+        for column in columns
+    )
+    await connection.execute(
+        sql.SQL("CREATE TABLE {} ({}) WITH (fillfactor = 90)").format(relation.identifier, definitions)
+    )
+    await connection.execute(
+        sql.SQL("COMMENT ON TABLE {} IS {}").format(relation.identifier, sql.Literal(comment))
+    )
+    for column in columns:
+        await connection.execute(
+            sql.SQL("COMMENT ON COLUMN {}.{} IS {}").format(
+                relation.identifier, sql.Identifier(column.name), sql.Literal(column.comment)
+            )
+        )
+    await grant_reading(connection, relation)
+
+
+async def grant_reading(connection: Connection, relation: Relation) -> None:
+    """Let the reader role read the table, where that role exists (a database of the user's own may lack it)."""
+    found = await (await connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (READER,))).fetchone()
+    if found:
+        await connection.execute(
+            sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(relation.schema), sql.Identifier(READER))
+        )
+        await connection.execute(
+            sql.SQL("GRANT SELECT ON {} TO {}").format(relation.identifier, sql.Identifier(READER))
+        )
+
+
+async def exists(connection: Connection, relation: Relation) -> bool:
+    cursor = await connection.execute(
+        "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
+        (relation.schema, relation.name),
+    )
+    return await cursor.fetchone() is not None
+
+
+async def create_indexes(connection: Connection, relation: Relation, columns: Sequence[str]) -> None:
+    """One index a column, made after the first load, when it is cheapest."""
+    for column in columns:
+        name = f"{relation.name[:40]}_{column[:20]}_idx"
+        await connection.execute(
+            sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(
+                sql.Identifier(name), relation.identifier, sql.Identifier(column)
+            )
+        )
+    await connection.execute(sql.SQL("ANALYZE {}").format(relation.identifier))

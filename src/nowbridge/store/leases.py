@@ -1,0 +1,220 @@
+"""Who works on what: leases on shards and streams, each with a fencing epoch.
+
+Claiming raises the epoch. Every later write of the holder names its epoch, in the transaction of its effect; when
+somebody else has claimed meanwhile (the holder was paused, its lease ran out) that write matches no row and the
+holder gives up (LostLease). The queue's lock is an optimisation, this is the mutual exclusion (traps, finding 31).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from nowbridge.model.errors import LostLease
+from nowbridge.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who claims, and for how long a claim stands without being renewed."""
+
+    name: str
+    lease: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ShardLease:
+    """A claimed shard. `position` is servicenow.pages' own JSON, None at the start."""
+
+    id: int
+    table_id: int
+    low: str | None
+    high: str | None
+    position: dict[str, Any] | None
+    rows: int
+    failures: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLease:
+    """A claimed change stream. Everything up to `cursor_time` (and within that second up to `cursor_id`, if given)
+    has been read."""
+
+    table_id: int
+    cursor_time: datetime
+    cursor_id: str
+    failures: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardProgress:
+    """What one committed page adds. `hidden` is the shard's total, the others are increments."""
+
+    position: dict[str, Any]
+    rows: int
+    hidden: int
+    calls: int
+    done: bool
+
+
+async def add_shards(connection: Connection, table_id: int, ranges: list[tuple[str | None, str | None]]) -> list[int]:
+    made = []
+    for low, high in ranges:
+        cursor = await connection.execute(
+            "INSERT INTO nowbridge.shard (table_id, low, high) VALUES (%s, %s, %s) RETURNING id", (table_id, low, high)
+        )
+        row = await cursor.fetchone()
+        if row is not None:
+            made.append(int(row[0]))
+    return made
+
+
+async def claim_shard(connection: Connection, holder: Holder, *, now: datetime) -> ShardLease | None:
+    """The oldest shard that is to be read and that nobody's standing lease covers; None when there is none."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.shard SET epoch = epoch + 1, owner = %(owner)s, lease_until = %(until)s,"
+        "   started_at = coalesce(started_at, %(now)s)"
+        " WHERE id = (SELECT s.id FROM nowbridge.shard s JOIN nowbridge.replica_table t ON t.id = s.table_id"
+        "   WHERE s.done_at IS NULL AND t.phase = 'backfill' AND (s.lease_until IS NULL OR s.lease_until <= %(now)s)"
+        "     AND (s.next_try_at IS NULL OR s.next_try_at <= %(now)s)"
+        "   ORDER BY s.id LIMIT 1 FOR UPDATE OF s SKIP LOCKED)"
+        " RETURNING id, table_id, low, high, position, rows, failures, epoch",
+        {"owner": holder.name, "until": now + holder.lease, "now": now},
+    )
+    row = await cursor.fetchone()
+    return ShardLease(*row) if row else None
+
+
+async def advance_shard(
+    connection: Connection, lease: ShardLease, holder: Holder, progress: ShardProgress, *, now: datetime
+) -> None:
+    """Move the shard's cursor in the transaction that holds its rows. Raises LostLease under an old epoch."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.shard SET position = %(position)s, rows = rows + %(rows)s, hidden = %(hidden)s,"
+        "   calls = calls + %(calls)s, moved_at = %(now)s, lease_until = %(until)s, failures = 0, last_error = NULL,"
+        "   done_at = CASE WHEN %(done)s THEN %(now)s END"
+        " WHERE id = %(id)s AND epoch = %(epoch)s AND done_at IS NULL",
+        {
+            "position": Jsonb(progress.position),
+            "rows": progress.rows,
+            "hidden": progress.hidden,
+            "calls": progress.calls,
+            "done": progress.done,
+            "now": now,
+            "until": now + holder.lease,
+            "id": lease.id,
+            "epoch": lease.epoch,
+        },
+    )
+    _require(cursor.rowcount, f"shard {lease.id}")
+
+
+async def release_shard(
+    connection: Connection,
+    lease: ShardLease,
+    *,
+    error: dict[str, str] | None = None,
+    next_try_at: datetime | None = None,
+) -> None:
+    """Give the shard back: at once after a graceful stop, or to be tried again at `next_try_at` after an error."""
+    await connection.execute(
+        "UPDATE nowbridge.shard SET lease_until = NULL, owner = NULL, next_try_at = %s, last_error = %s,"
+        "  failures = failures + %s WHERE id = %s AND epoch = %s",
+        (next_try_at, Jsonb(error) if error else None, 1 if error else 0, lease.id, lease.epoch),
+    )
+
+
+async def open_shards(connection: Connection, table_id: int) -> int:
+    """How many shards of the table are not done. Locks the table's row, so that one finisher sees zero, once."""
+    await connection.execute("SELECT 1 FROM nowbridge.replica_table WHERE id = %s FOR UPDATE", (table_id,))
+    cursor = await connection.execute(
+        "SELECT count(*) FROM nowbridge.shard WHERE table_id = %s AND done_at IS NULL", (table_id,)
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def add_stream(connection: Connection, table_id: int, start: datetime, *, now: datetime) -> None:
+    """A stream that begins at `start`, the instance's time before the first page of the backfill was asked for."""
+    await connection.execute(
+        "INSERT INTO nowbridge.stream (table_id, cursor_time, proven_to, next_poll_at) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (table_id) DO UPDATE SET cursor_time = excluded.cursor_time, cursor_id = '',"
+        "   proven_to = excluded.proven_to, next_poll_at = excluded.next_poll_at",
+        (table_id, start, start, now),
+    )
+
+
+async def claim_streams(connection: Connection, holder: Holder, *, now: datetime, limit: int) -> list[StreamLease]:
+    """Streams of live tables that are due and free, the longest waiting first."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.stream SET epoch = epoch + 1, owner = %(owner)s, lease_until = %(until)s"
+        " WHERE table_id IN (SELECT m.table_id FROM nowbridge.stream m JOIN nowbridge.replica_table t ON t.id = m.table_id"
+        "   WHERE t.phase = 'live' AND m.next_poll_at <= %(now)s AND (m.lease_until IS NULL OR m.lease_until <= %(now)s)"
+        "   ORDER BY m.next_poll_at LIMIT %(limit)s FOR UPDATE OF m SKIP LOCKED)"
+        " RETURNING table_id, cursor_time, cursor_id, failures, epoch",
+        {"owner": holder.name, "until": now + holder.lease, "now": now, "limit": limit},
+    )
+    return [StreamLease(*row) for row in await cursor.fetchall()]
+
+
+async def advance_stream(
+    connection: Connection,
+    lease: StreamLease,
+    holder: Holder,
+    *,
+    cursor_time: datetime,
+    cursor_id: str,
+    calls: int,
+    changes: int,
+    now: datetime,
+) -> None:
+    """Move the stream's cursor in the transaction that holds its rows. Raises LostLease under an old epoch."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.stream SET cursor_time = %s, cursor_id = %s, calls = calls + %s, changes = changes + %s,"
+        "   lease_until = %s WHERE table_id = %s AND epoch = %s",
+        (cursor_time, cursor_id, calls, changes, now + holder.lease, lease.table_id, lease.epoch),
+    )
+    _require(cursor.rowcount, f"stream {lease.table_id}")
+
+
+async def finish_poll(
+    connection: Connection, lease: StreamLease, *, proven_to: datetime, next_poll_at: datetime, calls: int, now: datetime
+) -> None:
+    """A pass came to its end: every change up to `proven_to` is in the replica."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.stream SET proven_to = %(to)s, proven_at = %(now)s,"
+        "   next_poll_at = %(next)s, lease_until = NULL, owner = NULL, failures = 0, last_error = NULL,"
+        "   calls = calls + %(calls)s WHERE table_id = %(id)s AND epoch = %(epoch)s",
+        {
+            "to": proven_to,
+            "now": now,
+            "next": next_poll_at,
+            "calls": calls,
+            "id": lease.table_id,
+            "epoch": lease.epoch,
+        },
+    )
+    _require(cursor.rowcount, f"stream {lease.table_id}")
+
+
+async def fail_poll(
+    connection: Connection, lease: StreamLease, error: dict[str, str], *, next_poll_at: datetime
+) -> None:
+    """Give the stream back after a failure, to be tried again at `next_poll_at`."""
+    await connection.execute(
+        "UPDATE nowbridge.stream SET lease_until = NULL, owner = NULL, failures = failures + 1, last_error = %s,"
+        " next_poll_at = %s WHERE table_id = %s AND epoch = %s",
+        (Jsonb(error), next_poll_at, lease.table_id, lease.epoch),
+    )
+
+
+def _require(matched: int, what: str) -> None:
+    if matched != 1:
+        raise LostLease(
+            "lease.lost", asked=f"move the cursor of {what}", answered="another worker has taken it over meanwhile"
+        )

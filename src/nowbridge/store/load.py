@@ -1,0 +1,177 @@
+"""Rows into replica tables: by COPY straight into an empty range, else by COPY into a staging table and one merge.
+
+The merge takes a row only where its version is newer, so replays and reordering change nothing, and it writes the
+change feed in the same statement. Callers own the transaction: rows, feed and cursor commit together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import psycopg
+from psycopg import sql
+
+from nowbridge.store.database import Connection
+from nowbridge.store.ddl import Relation
+
+COPY_OPTIONS = sql.SQL("(FORMAT text, DELIMITER E'\\x1f', NULL '')")
+Source = Literal["backfill", "poll", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A replica table and the columns that a load fills, in the order of the COPY fields. `stage` is unique for the
+    table and its layout: the staging table is kept for the life of a database connection."""
+
+    relation: Relation
+    columns: tuple[str, ...]
+    stage: str
+    versioned: bool = True
+
+    @property
+    def column_list(self) -> sql.Composed:
+        return sql.SQL(", ").join(map(sql.Identifier, self.columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    inserted: int
+    updated: int
+
+
+class NotEmpty(Exception):  # noqa: N818 - a finding that changes the way of loading, not an error
+    """A row that was to be new is there already."""
+
+
+class Unstorable(Exception):  # noqa: N818 - likewise
+    """A value does not fit its column's type; which one is for `replica.misfits` to find."""
+
+
+async def copy_new(connection: Connection, target: Target, rows: bytes) -> None:
+    """COPY rows that are not there yet. Raises NotEmpty when one is: then stage and merge, in a new transaction."""
+    await _copy(connection, target.relation.identifier, target.column_list, rows)
+
+
+async def stage(connection: Connection, target: Target, rows: bytes) -> None:
+    """COPY rows into the connection's own staging table; it is empty again at the end of the transaction."""
+    table = sql.Identifier("pg_temp", target.stage)
+    found = await (await connection.execute("SELECT to_regclass(%s)", (f"pg_temp.{target.stage}",))).fetchone()
+    if found is None or found[0] is None:
+        await connection.execute(
+            sql.SQL("CREATE TEMP TABLE {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA").format(
+                sql.Identifier(target.stage), target.column_list, target.relation.identifier
+            )
+        )
+    else:
+        await connection.execute(sql.SQL("TRUNCATE {}").format(table))
+    await _copy(connection, table, target.column_list, rows)
+
+
+async def merge(
+    connection: Connection, target: Target, *, source: Source, now: datetime, repair: bool = False
+) -> Merged:
+    """Bring the staged rows into the table. `repair` also takes rows whose version is equal but whose content differs
+    (the verifier's finding); without it an equal version is a replay and changes nothing."""
+    cursor = await connection.execute(
+        _merge_statement(target, repair=repair, feed_inserts=source != "backfill"),
+        {"table": target.relation.name, "source": source, "now": now},
+    )
+    row = await cursor.fetchone()
+    return Merged(inserted=row[0], updated=row[1]) if row else Merged(0, 0)
+
+
+async def delete_rows(
+    connection: Connection, target: Target, sys_ids: Sequence[str], *, source: Source, now: datetime
+) -> int:
+    """Remove rows that are proved to be gone from the source; the feed keeps their last state."""
+    statement = sql.SQL(
+        "WITH gone AS (DELETE FROM {table} WHERE sys_id = ANY(%(ids)s) RETURNING *)"
+        " INSERT INTO public._sync_cdc (table_name, sys_id, operation, changes, source, applied_at)"
+        " SELECT %(table)s, sys_id, 'delete',"
+        "  (SELECT jsonb_object_agg(k, jsonb_build_array(v, NULL)) FROM jsonb_each(jsonb_strip_nulls(to_jsonb(gone))) AS e(k, v)),"
+        "  %(source)s, %(now)s FROM gone"
+    ).format(table=target.relation.identifier)
+    cursor = await connection.execute(
+        statement, {"ids": list(sys_ids), "table": target.relation.name, "source": source, "now": now}
+    )
+    return cursor.rowcount
+
+
+async def mark_complete(connection: Connection, relation: Relation, *, now: datetime) -> None:
+    """The feed's mark that a table's first load is complete: everything after it is in the feed."""
+    await connection.execute(
+        "INSERT INTO public._sync_cdc (table_name, operation, source, applied_at) VALUES (%s, 'backfill', 'backfill', %s)",
+        (relation.name, now),
+    )
+
+
+async def _copy(connection: Connection, table: sql.Composable, columns: sql.Composable, rows: bytes) -> None:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN {}").format(table, columns, COPY_OPTIONS)
+    try:
+        async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            await copy.write(rows)
+    except psycopg.errors.UniqueViolation as error:
+        raise NotEmpty from error
+    except psycopg.DataError as error:
+        raise Unstorable from error
+
+
+def _merge_statement(target: Target, *, repair: bool, feed_inserts: bool) -> sql.Composed:
+    others = [name for name in target.columns if name != "sys_id"]
+    return sql.SQL(
+        "WITH old AS MATERIALIZED (SELECT t.* FROM {table} AS t JOIN {stage} AS n USING (sys_id)"
+        "   ORDER BY t.sys_id FOR NO KEY UPDATE OF t),"
+        " written AS (INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM {stage} ORDER BY sys_id"
+        "   ON CONFLICT (sys_id) DO UPDATE SET {assignments} WHERE {newer}"
+        "   RETURNING t.sys_id, t.xmax = 0 AS fresh),"
+        " feed AS (INSERT INTO public._sync_cdc"
+        "   (table_name, sys_id, operation, changes, source, version, changed_at, applied_at)"
+        "   SELECT %(table)s, sys_id, CASE WHEN w.fresh THEN 'insert' ELSE {operation} END,"
+        "     (SELECT jsonb_object_agg(k, pair) FROM (VALUES {pairs}) AS p(k, pair) WHERE pair IS NOT NULL),"
+        "     %(source)s, {version}, {changed_at}, %(now)s"
+        "   FROM written AS w JOIN {stage} AS n USING (sys_id) LEFT JOIN old AS o USING (sys_id)"
+        "   WHERE {fed} ORDER BY {feed_order})"
+        " SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written"
+    ).format(
+        table=target.relation.identifier,
+        stage=sql.Identifier("pg_temp", target.stage),
+        columns=target.column_list,
+        assignments=sql.SQL(", ").join(
+            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in others
+        ),
+        newer=_newer(target, repair=repair),
+        operation=sql.Literal("repair" if repair else "update"),
+        pairs=sql.SQL(", ").join(map(_pair, others)),
+        version=sql.SQL("n.sys_mod_count" if "sys_mod_count" in target.columns else "NULL::integer"),
+        changed_at=sql.SQL("n.sys_updated_on" if "sys_updated_on" in target.columns else "NULL::timestamptz"),
+        fed=sql.SQL("true" if feed_inserts else "NOT w.fresh"),
+        feed_order=sql.SQL("n.sys_updated_on, sys_id" if "sys_updated_on" in target.columns else "sys_id"),
+    )
+
+
+def _pair(name: str) -> sql.Composed:
+    """[before, after] of one column, or NULL where it did not change."""
+    return sql.SQL("({0}, CASE WHEN o.{1} IS DISTINCT FROM n.{1} THEN jsonb_build_array(o.{1}, n.{1}) END)").format(
+        sql.Literal(name), sql.Identifier(name)
+    )
+
+
+def _newer(target: Target, *, repair: bool) -> sql.Composable:
+    """sys_mod_count first: the clock that stamps sys_updated_on is the writing node's (model.versions)."""
+    keys = [
+        sql.SQL("coalesce({0}.sys_mod_count, -1)") if "sys_mod_count" in target.columns else None,
+        sql.SQL("coalesce({0}.sys_updated_on, '-infinity')") if "sys_updated_on" in target.columns else None,
+    ]
+    version = [key for key in keys if key is not None]
+    content = sql.SQL("(SELECT ROW(t.*)) IS DISTINCT FROM (SELECT ROW(excluded.*))")
+    if not version:  # a table without versions: whatever differs is taken
+        return content
+    held = sql.SQL("({})").format(sql.SQL(", ").join(key.format(sql.SQL("t")) for key in version))
+    come = sql.SQL("({})").format(sql.SQL(", ").join(key.format(sql.SQL("excluded")) for key in version))
+    newer = sql.SQL("{} < {}").format(held, come)
+    if not repair:
+        return newer
+    return sql.SQL("{} OR ({} = {} AND {})").format(newer, held, come, content)

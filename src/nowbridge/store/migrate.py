@@ -1,0 +1,47 @@
+"""Brings a database to the schema that this code needs: numbered SQL files, each applied once, in order, under a lock.
+
+A file is never edited after a release; the next one changes what it made.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import psycopg
+from psycopg import sql
+
+from nowbridge.model.errors import Stop
+
+LOCK = 0x6E6F7762  # "nowb": one migration at a time, whoever runs it
+
+
+def shipped() -> tuple[tuple[str, str], ...]:
+    """Name and text of every migration in this package, in order."""
+    folder = resources.files("nowbridge.store") / "migrations"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return tuple((f.name.removesuffix(".sql"), f.read_text(encoding="utf-8")) for f in files)
+
+
+def migrate(dsn: str) -> tuple[str, ...]:
+    """Apply what is missing, all in one transaction. Returns the names of the migrations that were applied now."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        connection.execute("CREATE SCHEMA IF NOT EXISTS nowbridge")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS nowbridge.migration"
+            " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT transaction_timestamp())"
+        )
+        done = {name for (name,) in connection.execute("SELECT name FROM nowbridge.migration").fetchall()}
+        known = shipped()
+        if newer := sorted(done - {name for name, _ in known}):
+            raise Stop(
+                "database.newer",
+                asked="open the Nowbridge database",
+                answered=f"it was made by a newer Nowbridge (it has {newer[-1]})",
+                hint="Install the version of Nowbridge that made it, or a later one.",
+            )
+        missing = [(name, text) for name, text in known if name not in done]
+        for name, text in missing:
+            connection.execute(sql.SQL(text))  # type: ignore[arg-type]  # our own files, read at run time
+            connection.execute("INSERT INTO nowbridge.migration (name) VALUES (%s)", (name,))
+    return tuple(name for name, _ in missing)

@@ -1,0 +1,162 @@
+"""Replica tables as we know them: which, where, in what phase, and how each stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from nowbridge.model.errors import NowbridgeError, Stop
+from nowbridge.store.database import Connection
+from nowbridge.store.ddl import Relation
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """`layout` is replica.layout.Layout as JSON data. `phase` is planned, backfill or live."""
+
+    id: int
+    connection_id: int
+    source: str
+    relation: Relation
+    query: str
+    layout: dict[str, Any]
+    layout_epoch: int
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableStatus:
+    """One line of `nowbridge status`. Times are timezone-aware; counts are of rows and calls."""
+
+    source: str
+    relation: Relation
+    phase: str
+    rows: int
+    total_count: int | None
+    loaded: int
+    hidden: int
+    shards: int
+    shards_done: int
+    started_at: datetime | None
+    backfilled_at: datetime | None
+    proven_to: datetime | None
+    proven_at: datetime | None
+    changes: int
+    calls: int
+    failures: int
+    last_error: dict[str, Any] | None
+    value_issues: int
+
+
+COLUMNS = "id, connection_id, source, schema_name, relation, query, layout, layout_epoch, phase"
+
+
+def _row(values: tuple[Any, ...]) -> TableRow:
+    table_id, connection_id, source, schema, relation, query, layout, epoch, phase = values
+    return TableRow(table_id, connection_id, source, Relation(schema, relation), query, layout, epoch, phase)
+
+
+async def add(
+    connection: Connection,
+    *,
+    connection_id: int,
+    source: str,
+    relation: Relation,
+    query: str,
+    layout: dict[str, Any],
+    now: datetime,
+) -> TableRow:
+    cursor = await connection.execute(
+        "INSERT INTO nowbridge.replica_table"
+        " (connection_id, source, schema_name, relation, query, layout, phase, added_at)"
+        f" VALUES (%s, %s, %s, %s, %s, %s, 'planned', %s) RETURNING {COLUMNS}",
+        (connection_id, source, relation.schema, relation.name, query, Jsonb(layout), now),
+    )
+    made = await cursor.fetchone()
+    if made is None:
+        raise AssertionError("an insert that returns nothing")
+    return _row(made)
+
+
+async def all_of(connection: Connection, connection_id: int | None = None) -> list[TableRow]:
+    cursor = await connection.execute(
+        f"SELECT {COLUMNS} FROM nowbridge.replica_table"  # noqa: S608 - a constant list of columns
+        " WHERE %(id)s::integer IS NULL OR connection_id = %(id)s ORDER BY id",
+        {"id": connection_id},
+    )
+    return [_row(values) for values in await cursor.fetchall()]
+
+
+async def load(connection: Connection, table_id: int) -> TableRow:
+    cursor = await connection.execute(
+        f"SELECT {COLUMNS} FROM nowbridge.replica_table WHERE id = %s",  # noqa: S608 - a constant list of columns
+        (table_id,),
+    )
+    values = await cursor.fetchone()
+    if values is None:
+        raise Stop("table.removed", asked=f"work on replica table {table_id}", answered="it is no longer replicated")
+    return _row(values)
+
+
+async def set_phase(connection: Connection, table_id: int, phase: str, *, now: datetime) -> None:
+    await connection.execute(
+        "UPDATE nowbridge.replica_table SET phase = %(phase)s,"
+        " backfilled_at = CASE WHEN %(phase)s = 'live' THEN coalesce(backfilled_at, %(now)s) ELSE backfilled_at END"
+        " WHERE id = %(id)s",
+        {"phase": phase, "now": now, "id": table_id},
+    )
+
+
+async def set_total(connection: Connection, table_id: int, total_count: int) -> None:
+    await connection.execute(
+        "UPDATE nowbridge.replica_table SET total_count = %s WHERE id = %s", (total_count, table_id)
+    )
+
+
+def described(error: NowbridgeError) -> dict[str, str]:
+    """An error as it is stored and shown; errors carry no secrets and no record values."""
+    return {"code": error.code, "asked": error.asked, "answered": error.answered, "hint": error.hint}
+
+
+async def status(connection: Connection) -> list[TableStatus]:
+    """How every table stands, in the order in which they were added. `rows` is left 0: counting is `count_rows`."""
+    cursor = await connection.execute(
+        "SELECT t.source, t.schema_name, t.relation, t.phase, t.total_count,"
+        "  coalesce(s.rows, 0), coalesce(s.hidden, 0), coalesce(s.shards, 0), coalesce(s.done, 0), s.started_at,"
+        "  t.backfilled_at, m.proven_to, m.proven_at, coalesce(m.changes, 0),"
+        "  coalesce(s.calls, 0) + coalesce(m.calls, 0), greatest(coalesce(m.failures, 0), coalesce(s.failures, 0)),"
+        "  coalesce(m.last_error, s.last_error),"
+        "  (SELECT count(*) FROM nowbridge.value_issue i WHERE i.table_id = t.id)"
+        " FROM nowbridge.replica_table t LEFT JOIN nowbridge.stream m ON m.table_id = t.id"
+        " LEFT JOIN (SELECT table_id, sum(rows)::bigint AS rows, sum(hidden)::bigint AS hidden, count(*) AS shards,"
+        "   count(done_at) AS done, min(started_at) AS started_at, sum(calls)::bigint AS calls,"
+        "   (array_agg(last_error) FILTER (WHERE last_error IS NOT NULL))[1] AS last_error, max(failures) AS failures"
+        "   FROM nowbridge.shard GROUP BY table_id) s ON s.table_id = t.id ORDER BY t.id"
+    )
+    return [
+        TableStatus(source, Relation(schema, relation), phase, 0, *rest)
+        for source, schema, relation, phase, *rest in await cursor.fetchall()
+    ]
+
+
+async def count_rows(connection: Connection, relation: Relation) -> int:
+    cursor = await connection.execute(sql.SQL("SELECT count(*) FROM {}").format(relation.identifier))
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def record_misfits(
+    connection: Connection, table_id: int, misfits: list[tuple[str, str, str]], *, now: datetime
+) -> None:
+    """Note values that did not fit their column: (sys_id, column, problem)."""
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            "INSERT INTO nowbridge.value_issue (table_id, sys_id, column_name, problem, seen_at)"
+            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (table_id, sys_id, column_name)"
+            " DO UPDATE SET problem = excluded.problem, seen_at = excluded.seen_at",
+            [(table_id, sys_id, column, problem, now) for sys_id, column, problem in misfits],
+        )
