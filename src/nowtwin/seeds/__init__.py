@@ -1,0 +1,1 @@
+"""Seeds: what a twin can start with."""
