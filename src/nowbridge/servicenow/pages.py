@@ -149,10 +149,10 @@ class _Scan:
 class IdSweep:
     """All rows of `base` with `low < sys_id <= high`, in the order of `sys_id`. `page_size` may change between pages."""
 
-    def __init__(self, base: Query, low: str | None, high: str | None, page_size: int) -> None:
+    def __init__(self, base: Query | str, low: str | None, high: str | None, page_size: int) -> None:
         self.page_size = page_size
         self.done = False
-        self._base = base
+        self._base = queries.parse(base) if isinstance(base, str) else base
         self._anchor = low or ""
         self._high = high or ""
         self._next_anchor = ""
@@ -160,7 +160,7 @@ class IdSweep:
         self._asked: PageRequest | None = None
 
     @classmethod
-    def resume(cls, base: Query, position: Mapping[str, object], page_size: int) -> IdSweep:
+    def resume(cls, base: Query | str, position: Mapping[str, object], page_size: int) -> IdSweep:
         """Go on from a stored `position`."""
         sweep = cls(base, _text(position, "anchor"), _text(position, "high"), page_size)
         sweep.done = bool(position["done"])
@@ -188,13 +188,20 @@ class IdSweep:
             self._asked = self._scan.request(text, self.page_size)
         return self._asked
 
-    def received(self, ids: Sequence[str], last_updated_on: str | None, rows: int, total_count: int | None) -> None:
+    def received(
+        self,
+        ids: Sequence[str],
+        last_updated_on: str | None = None,
+        rows: int | None = None,
+        total_count: int | None = None,
+    ) -> None:
         """Take the answer to `next_request`: ids of its rows in order, and the count if it came.
 
         Raises Stop `count.missing`, `order.broken`, `rights.sys_id`.
         """
         del last_updated_on  # a sweep by id does not look at times; the signature is shared with ChangeSweep
         asked, self._asked = _answered(self._asked), None
+        rows = len(ids) if rows is None else rows
         _check_ids(ids, rows, self._anchor)
         move = self._scan.received(asked, rows, total_count)
         if move is _Move.MEASURE:
@@ -214,10 +221,10 @@ class ChangeSweep:
     next sweep. The cursor stays at the last row read, not at `hi`: late commits before `hi` are found next time.
     """
 
-    def __init__(self, base: Query, cursor: Cursor, hi: datetime, page_size: int) -> None:
+    def __init__(self, base: Query | str, cursor: Cursor, hi: datetime, page_size: int) -> None:
         self.page_size = page_size
         self.done = False
-        self._base = base
+        self._base = queries.parse(base) if isinstance(base, str) else base
         self._cursor = cursor
         self._hi = hi
         self._next_cursor: Cursor | None = None
@@ -227,7 +234,7 @@ class ChangeSweep:
         self._asked: PageRequest | None = None
 
     @classmethod
-    def resume(cls, base: Query, position: Mapping[str, object], hi: datetime, page_size: int) -> ChangeSweep:
+    def resume(cls, base: Query | str, position: Mapping[str, object], hi: datetime, page_size: int) -> ChangeSweep:
         return cls(base, Cursor.from_json(position), hi, page_size)
 
     @property
@@ -253,12 +260,19 @@ class ChangeSweep:
             self._asked = scan.request(self._drain_text() if self._drain else self._advance_text(), self.page_size)
         return self._asked
 
-    def received(self, ids: Sequence[str], last_updated_on: str | None, rows: int, total_count: int | None) -> None:
+    def received(
+        self,
+        ids: Sequence[str],
+        last_updated_on: str | None = None,
+        rows: int | None = None,
+        total_count: int | None = None,
+    ) -> None:
         """Take the answer to `next_request`: ids in order, the last row's `sys_updated_on`, and the count if it came.
 
         Raises Stop `count.missing`, `order.broken`, `rights.sys_id`, `rights.sys_updated_on`.
         """
         asked, self._asked = _answered(self._asked), None
+        rows = len(ids) if rows is None else rows
         _check_ids(ids, rows, self._cursor.sys_id)
         last = self._last(ids, last_updated_on)
         scan = self._drain or self._advance

@@ -71,7 +71,7 @@ class Client:
         self.gate = Gate(limits.in_flight)
         self._limits = limits
         self._sleep = sleep
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self._random = random
         self._tls = _tls_context(route)
         self._proxy = _checked_proxy(route.proxy)
@@ -104,14 +104,14 @@ class Client:
 
     async def _try(self, request: Request) -> Response | Failure:
         async with self.gate.slot():
-            started = self._monotonic()
+            started = self.monotonic()
             try:
                 outcome: Response | Failure = await self._exchange(request, started)
             except aiohttp.ClientConnectorCertificateError as error:
                 raise _untrusted(request, error) from error
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 outcome = _failure(error)
-            elapsed = self._monotonic() - started
+            elapsed = self.monotonic() - started
         refused = isinstance(outcome, Response) and outcome.status == _REFUSED
         self.gate.note(refused=refused)
         _log.debug("%s: %s in %.3f s", describe(request), outcome, elapsed)
@@ -128,7 +128,7 @@ class Client:
         ) as answer:
             body = await answer.read()
             headers = Headers(tuple(answer.headers.items()))
-            elapsed = self._monotonic() - started
+            elapsed = self.monotonic() - started
             return Response(answer.status, headers, body, elapsed, read_date(headers.get("Date")))
 
     def _open_session(self) -> aiohttp.ClientSession:
