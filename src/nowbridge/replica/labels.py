@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from nowbridge.model.errors import Park, Stop
 from nowbridge.replica.layout import LabelKind, Layout, Role
 from nowbridge.replica.rows import Labels, referenced
-from nowbridge.replica.spec import Clock
+from nowbridge.replica.spec import Clock, layout_of
 from nowbridge.servicenow import tables
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import IdSweep
+from nowbridge.servicenow.query import EVERYTHING
 from nowbridge.servicenow.wire import PageDecoder
 from nowbridge.store import labels as store
 from nowbridge.store import tables as table_store
@@ -86,7 +87,7 @@ class Labeller:
             async with self.database.transaction() as connection:
                 await store.remember(connection, self.connection_id, table, asked, now=self.clock())
             found |= asked
-        return {key: label if label is not None else key for key in keys if (label := found.get(key, key)) is not None or True}
+        return {key: found.get(key) or key for key in keys}
 
     async def _ask(self, table: str, display: str, keys: Sequence[str]) -> dict[str, str | None]:
         """Labels straight from the instance. A record that does not come back is remembered as not readable."""
@@ -115,9 +116,9 @@ async def list_labels(labeller: Labeller, source: store.LabelSource) -> int:
         total = await tables.count(labeller.instance, source.table, "")
     except (Stop, Park):  # not readable or no such table: shown by value, and `nowbridge check` says so
         return 1
-    if total is None or total > LISTED_AT_MOST:
+    if total > LISTED_AT_MOST:
         return 1
-    sweep = IdSweep("", low=None, high=None, page_size=LIST_PAGE)
+    sweep = IdSweep(EVERYTHING, low=None, high=None, page_size=LIST_PAGE)
     calls = 1
     while (request := sweep.next_request()) is not None:
         answer = await tables.read_page(labeller.instance, source.table, request, fields)
@@ -128,7 +129,7 @@ async def list_labels(labeller: Labeller, source: store.LabelSource) -> int:
         )
         async with labeller.database.transaction() as connection:
             await store.remember(connection, labeller.connection_id, source.table, words, now=labeller.clock())
-        sweep.received(page.ids, total_count=answer.total_count)
+        sweep.received(page.ids, None, page.rows, answer.total_count)
     async with labeller.database.transaction() as connection:
         await store.mark_listed(connection, labeller.connection_id, source.table, now=labeller.clock())
     return calls
@@ -147,8 +148,6 @@ def label_columns(layout: Layout, table: str) -> list[tuple[str, str, bool]]:
 async def rewrite_renamed(database: Database, connection_id: int, *, chunk: int = 2_000) -> int:
     """Carry renames to the rows that show them, in chunks that lock briefly and leave out rows that a client holds.
     Returns how many rows were rewritten. Changes that cannot be settled yet stay queued for the next call."""
-    from nowbridge.replica.spec import layout_of
-
     async with database.transaction() as connection:
         changes = await store.pending_changes(connection, connection_id, limit=500)
         rows = await table_store.all_of(connection, connection_id) if changes else []

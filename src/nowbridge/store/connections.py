@@ -92,6 +92,11 @@ async def load(connection: Connection, name: str | None = None, *, connection_id
     return ConnectionRow(*rows[0])
 
 
+async def every(connection: Connection) -> list[ConnectionRow]:
+    cursor = await connection.execute(f"SELECT {COLUMNS} FROM nowbridge.connection ORDER BY id")  # noqa: S608 - constant
+    return [ConnectionRow(*row) for row in await cursor.fetchall()]
+
+
 async def _is_first(connection: Connection, name: str) -> bool:
     cursor = await connection.execute("SELECT name FROM nowbridge.connection ORDER BY id LIMIT 1")
     row = await cursor.fetchone()

@@ -45,11 +45,34 @@ class Database:
             async with self._pool.connection() as connection, connection.transaction():
                 yield connection
 
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """A connection of one's own, outside a transaction: each statement commits by itself."""
+        with translated("work in the database"):
+            async with self._pool.connection() as connection:
+                await connection.set_autocommit(True)
+                try:
+                    yield connection
+                finally:
+                    if not connection.closed:
+                        await connection.set_autocommit(False)
+
     async def rows(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """The rows of one read."""
         async with self.transaction() as connection:
             cursor = await connection.execute(query, parameters)  # type: ignore[arg-type]  # static SQL of this folder
             return await cursor.fetchall()
+
+
+@asynccontextmanager
+async def searching(connection: Connection, path: str) -> AsyncIterator[None]:
+    """Another search path for the statements inside, in a savepoint: an error inside leaves the transaction usable."""
+    row = await (await connection.execute("SELECT current_setting('search_path')")).fetchone()
+    before = row[0] if row else ""
+    async with connection.transaction():
+        await connection.execute("SELECT set_config('search_path', %s, true)", (path,))
+        yield
+        await connection.execute("SELECT set_config('search_path', %s, true)", (before,))
 
 
 @contextmanager

@@ -104,10 +104,18 @@ async def load(connection: Connection, table_id: int) -> TableRow:
 
 async def set_phase(connection: Connection, table_id: int, phase: str, *, now: datetime) -> None:
     await connection.execute(
-        "UPDATE nowbridge.replica_table SET phase = %(phase)s,"
+        "UPDATE nowbridge.replica_table SET phase = %(phase)s, last_error = NULL,"
         " backfilled_at = CASE WHEN %(phase)s = 'live' THEN coalesce(backfilled_at, %(now)s) ELSE backfilled_at END"
         " WHERE id = %(id)s",
         {"phase": phase, "now": now, "id": table_id},
+    )
+
+
+async def note_unprepared(connection: Connection, connection_id: int, error: NowbridgeError) -> None:
+    """Keep for `nowbridge status` why the connection's planned tables could not be prepared."""
+    await connection.execute(
+        "UPDATE nowbridge.replica_table SET last_error = %s WHERE connection_id = %s AND phase = 'planned'",
+        (Jsonb(described(error)), connection_id),
     )
 
 
@@ -129,7 +137,7 @@ async def status(connection: Connection) -> list[TableStatus]:
         "  coalesce(s.rows, 0), coalesce(s.hidden, 0), coalesce(s.shards, 0), coalesce(s.done, 0), s.started_at,"
         "  t.backfilled_at, m.proven_to, m.proven_at, coalesce(m.changes, 0),"
         "  coalesce(s.calls, 0) + coalesce(m.calls, 0), greatest(coalesce(m.failures, 0), coalesce(s.failures, 0)),"
-        "  coalesce(m.last_error, s.last_error),"
+        "  coalesce(m.last_error, s.last_error, t.last_error),"
         "  (SELECT count(*) FROM nowbridge.value_issue i WHERE i.table_id = t.id)"
         " FROM nowbridge.replica_table t LEFT JOIN nowbridge.stream m ON m.table_id = t.id"
         " LEFT JOIN (SELECT table_id, sum(rows)::bigint AS rows, sum(hidden)::bigint AS hidden, count(*) AS shards,"

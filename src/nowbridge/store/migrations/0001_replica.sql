@@ -27,6 +27,7 @@ CREATE TABLE nowbridge.replica_table (
                                             -- account may not see are counted too
     added_at      timestamptz NOT NULL,
     backfilled_at timestamptz,
+    last_error    jsonb,                    -- why preparing it did not work so far
     UNIQUE (connection_id, source),
     UNIQUE (schema_name, relation)
 );

@@ -1,0 +1,206 @@
+"""A worker: any number of them, on any machine, on one Postgres.
+
+Each runs the same loops: control jobs from the queue, shards, change streams, label rewrites, a heartbeat, and the
+leader's reaper, which gives the jobs of dead workers back (outside the queue, because a reaper that is itself a job
+can stall with it). Work is claimed under leases, so a worker that dies is replaced when its lease runs out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from nowbridge.jobs import queue
+from nowbridge.model.errors import NowbridgeError, Retry
+from nowbridge.replica.capture import Pass
+from nowbridge.replica.labels import rewrite_renamed
+from nowbridge.replica.run import Replica
+from nowbridge.replica.spec import Clock
+from nowbridge.store import connections, tables, workers
+from nowbridge.store.connections import ConnectionRow
+from nowbridge.store.database import Database
+from nowbridge.store.leases import Holder
+
+log = structlog.get_logger("nowbridge.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """How often and how much. Seconds, but for `parallel`: shards and streams worked on at once."""
+
+    parallel: int = 4
+    idle: float = 0.5
+    heartbeat: float = 5.0
+    stalled_after: float = 20.0
+    keep_feed: timedelta = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReplica:
+    """One connection as this worker has it open. `close` ends its HTTP client."""
+
+    row: ConnectionRow
+    replica: Replica
+    close: Callable[[], Awaitable[None]]
+
+
+Opener = Callable[[ConnectionRow, Holder], Awaitable[OpenReplica]]
+
+
+@dataclass(slots=True)
+class Worker:
+    """`run` until `stop` is set. `open_replica` turns a stored connection into one that can be worked on."""
+
+    database: Database
+    holder: Holder
+    duties: Duties
+    clock: Clock
+    open_replica: Opener
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _open: dict[int, OpenReplica] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Work until `stop` is set, then let go of everything that was claimed."""
+        app = queue.build(self.database.dsn, queue.Bodies(prepare=self.prepare, prune=self.prune))
+        async with app.open_async():
+            jobs = asyncio.create_task(
+                app.run_worker_async(
+                    name=self.holder.name,
+                    concurrency=self.duties.parallel,
+                    install_signal_handlers=False,
+                    update_heartbeat_interval=self.duties.heartbeat,
+                    stalled_worker_timeout=self.duties.stalled_after,
+                    shutdown_graceful_timeout=5.0,
+                    delete_jobs="successful",
+                )
+            )
+            loops = [
+                asyncio.create_task(self._repeat(self.beat, every=self.duties.heartbeat)),
+                asyncio.create_task(self._repeat(lambda: self._reap(app), every=self.duties.heartbeat)),
+                asyncio.create_task(self._repeat(self.poll_due, every=self.duties.idle)),
+                asyncio.create_task(self._repeat(self.rewrite_labels, every=self.duties.idle)),
+                *(
+                    asyncio.create_task(self._repeat(self.load_shard, every=self.duties.idle))
+                    for _ in range(self.duties.parallel)
+                ),
+            ]
+            try:
+                await self._until_stopped([jobs, *loops])
+            finally:
+                for task in (jobs, *loops):
+                    task.cancel()
+                await asyncio.gather(jobs, *loops, return_exceptions=True)
+                await self._close()
+
+    async def prepare(self, connection_id: int) -> None:
+        """The body of the `prepare` job. What went wrong is kept for `nowbridge status`; the queue tries again."""
+        opened = await self._replica(connection_id)
+        try:
+            prepared = await opened.replica.prepare()
+        except NowbridgeError as error:
+            async with self.database.transaction() as connection:
+                await tables.note_unprepared(connection, connection_id, error)
+            raise
+        log.info("prepared", connection=opened.row.name, tables=prepared)
+
+    async def prune(self) -> None:
+        async with self.database.transaction() as connection:
+            await workers.prune(
+                connection,
+                now=self.clock(),
+                keep_feed=self.duties.keep_feed,
+                keep_dead_workers=timedelta(days=1),
+            )
+
+    async def load_shard(self) -> bool:
+        """Read one shard to its end, if there is one to be read."""
+        for opened in await self._replicas():
+            if await opened.replica.load_next_shard():
+                return True
+        return False
+
+    async def poll_due(self) -> bool:
+        """One pass over each change stream that is due."""
+        passes: list[Pass] = []
+        for opened in await self._replicas():
+            leases = await opened.replica.claim_due_streams(self.duties.parallel)
+            passes += await asyncio.gather(*(opened.replica.poll(lease) for lease in leases))
+        for done in passes:
+            if done.error is not None:
+                log.warning("poll failed", table=done.table, code=done.error.code, answered=done.error.answered)
+        return bool(passes)
+
+    async def rewrite_labels(self) -> bool:
+        rewritten = 0
+        for opened in await self._replicas():
+            rewritten += await rewrite_renamed(self.database, opened.row.id)
+        return rewritten > 0
+
+    async def beat(self) -> bool:
+        async with self.database.transaction() as connection:
+            await workers.beat(connection, self.holder.name, {}, now=self.clock())
+        return False
+
+    async def _reap(self, app: queue.App) -> bool:
+        async with workers.leading(self.database) as leader:
+            if leader:
+                given_back = await queue.retry_stalled(app, stalled_after=self.duties.stalled_after, now=self.clock())
+                if given_back:
+                    log.warning("gave the jobs of a dead worker back", jobs=given_back)
+        return False
+
+    async def _repeat(self, step: Callable[[], Awaitable[bool]], *, every: float) -> None:
+        """Do `step` again and again: at once while it finds work, else after a wait. A database or an instance that
+        cannot be reached is waited for; everything else that is raised ends the worker."""
+        while not self.stop.is_set():
+            try:
+                found = await step()
+            except Retry as error:
+                log.warning("waiting", code=error.code, answered=error.answered)
+                found = False
+            if not found:
+                await self._pause(every)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self.stop.wait(), timeout=seconds)
+        except TimeoutError:
+            return
+
+    async def _until_stopped(self, tasks: list[asyncio.Task[None]]) -> None:
+        stopped = asyncio.create_task(self.stop.wait())
+        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        if stopped not in done:
+            stopped.cancel()
+            for task in done:
+                task.result()  # a loop that ended by itself did so by an error: let it be seen
+
+    async def _replicas(self) -> list[OpenReplica]:
+        async with self.database.transaction() as connection:
+            rows = await connections.every(connection)
+        return [await self._opened(row) for row in rows]
+
+    async def _replica(self, connection_id: int) -> OpenReplica:
+        async with self.database.transaction() as connection:
+            row = await connections.load(connection, connection_id=connection_id)
+        return await self._opened(row)
+
+    async def _opened(self, row: ConnectionRow) -> OpenReplica:
+        """The connection as it stands now: one whose credentials were changed meanwhile is opened anew."""
+        held = self._open.get(row.id)
+        if held is not None and held.row == row:
+            return held
+        self._open[row.id] = await self.open_replica(row, self.holder)
+        if held is not None:
+            await held.close()
+        return self._open[row.id]
+
+    async def _close(self) -> None:
+        for opened in self._open.values():
+            await opened.close()
+        async with self.database.transaction() as connection:
+            await workers.leave(connection, self.holder.name)
