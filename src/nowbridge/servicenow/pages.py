@@ -72,6 +72,7 @@ class _Scan:
 
     hidden: int = 0
     offset: int = 0
+    overlap: int = 0
     counting: bool = True
     remaining: int = 0
     beyond: int | None = None
@@ -114,9 +115,10 @@ class _Scan:
     def _counted(self, asked: PageRequest, rows: int, count: int) -> _Move:
         if self.first_count is None:
             self.first_count = count
-        if self.beyond is not None:
-            self.hidden += max(0, self.beyond - count)
-            self.beyond = None
+        self.settle(count)
+        if self._may_have_shifted(asked, count):
+            self.offset = 0
+            return _Move.STAY
         if rows >= asked.limit:
             self.hidden += asked.offset
             self.remaining = count - asked.offset - rows
@@ -130,15 +132,23 @@ class _Scan:
         if rows:
             self.beyond = count - rows
             return self._on()
-        self._raise_offset(asked, count)
+        self.overlap = asked.limit // _EIGHTH
+        self.offset = asked.offset + asked.limit - self.overlap
         return _Move.STAY
 
-    def _raise_offset(self, asked: PageRequest, count: int) -> None:
-        """Windows overlap by an eighth, so deletions in the hidden stretch do not pull a row past the window unseen."""
-        overlap = asked.limit // _EIGHTH
-        shrunk = self.last_count is not None and self.last_count - count > overlap
-        self.offset = 0 if shrunk else asked.offset + asked.limit - overlap
-        self.last_count = count
+    def settle(self, count: int) -> None:
+        """What was counted behind the last page's anchor and is not in the `count` behind its last row was hidden."""
+        if self.beyond is not None:
+            self.hidden += max(0, self.beyond - count)
+            self.beyond = None
+
+    def _may_have_shifted(self, asked: PageRequest, count: int) -> bool:
+        """Whether so many rows vanished since the last window that one may have moved from behind it to before this one.
+
+        Windows overlap by an eighth, so up to that many deletions do no harm.
+        """
+        before, self.last_count = self.last_count, count
+        return asked.offset > 0 and before is not None and before - count > self.overlap
 
     def _on(self) -> _Move:
         self.offset = 0
@@ -273,7 +283,7 @@ class ChangeSweep:
         """
         asked, self._asked = _answered(self._asked), None
         rows = len(ids) if rows is None else rows
-        _check_ids(ids, rows, self._cursor.sys_id)
+        _check_ids(ids, rows, self._cursor.sys_id if self._drain else "")
         last = self._last(ids, last_updated_on)
         scan = self._drain or self._advance
         move = scan.received(asked, rows, total_count)
@@ -296,7 +306,9 @@ class ChangeSweep:
         if self._advance.beyond is not None:
             self._advance.beyond -= drained
         self._drain = None
-        self.done = self._hi <= self._cursor.time
+        if self._hi <= self._cursor.time:
+            self._advance.settle(0)
+            self.done = True
 
     def _drain_text(self) -> str:
         rest = queries.after("sys_id", self._cursor.sys_id) if self._cursor.sys_id else ""
@@ -312,7 +324,7 @@ class ChangeSweep:
         if not ids:
             return None
         try:
-            return Cursor(queries.read_stamp(last_updated_on or ""), ids[-1])
+            last = Cursor(queries.read_stamp(last_updated_on or ""), ids[-1])
         except ValueError as error:
             raise Stop(
                 "rights.sys_updated_on",
@@ -320,6 +332,9 @@ class ChangeSweep:
                 answered="the rows came without a usable sys_updated_on",
                 hint="Let the account read sys_updated_on of this table.",
             ) from error
+        if last.time < self._cursor.time or (last.time == self._cursor.time) != (self._drain is not None):
+            raise _order_broken()
+        return last
 
 
 def _text(position: Mapping[str, object], key: str) -> str | None:
@@ -353,9 +368,13 @@ def _check_ids(ids: Sequence[str], rows: int, anchor: str) -> None:
             hint="Let the account read sys_id of this table.",
         )
     if len(set(ids)) != rows or (anchor and anchor in ids):
-        raise Stop(
-            "order.broken",
-            asked="read a page of records in the order of their ids",
-            answered="a row came twice, or came again after the sweep had passed it",
-            hint="The instance did not keep the order that was asked for; the read is not complete.",
-        )
+        raise _order_broken()
+
+
+def _order_broken() -> Stop:
+    return Stop(
+        "order.broken",
+        asked="read a page of records in a fixed order",
+        answered="a row came twice, or came after the sweep had passed it",
+        hint="The instance did not keep the order or the range that was asked for; the read is not complete.",
+    )
