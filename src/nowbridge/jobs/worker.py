@@ -15,7 +15,7 @@ from datetime import timedelta
 import structlog
 
 from nowbridge.jobs import queue
-from nowbridge.model.errors import NowbridgeError, Retry
+from nowbridge.model.errors import NowbridgeError
 from nowbridge.replica.capture import Pass
 from nowbridge.replica.labels import rewrite_renamed
 from nowbridge.replica.run import Replica
@@ -62,6 +62,7 @@ class Worker:
     open_replica: Opener
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     _open: dict[int, OpenReplica] = field(default_factory=dict)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
         """Work until `stop` is set, then let go of everything that was claimed."""
@@ -154,13 +155,14 @@ class Worker:
         return False
 
     async def _repeat(self, step: Callable[[], Awaitable[bool]], *, every: float) -> None:
-        """Do `step` again and again: at once while it finds work, else after a wait. A database or an instance that
-        cannot be reached is waited for; everything else that is raised ends the worker."""
+        """Do `step` again and again: at once while it finds work, else after a wait. What cannot be done now (a
+        database or an instance out of reach, credentials that are refused) is said and tried again; a bug ends the
+        worker."""
         while not self.stop.is_set():
             try:
                 found = await step()
-            except Retry as error:
-                log.warning("waiting", code=error.code, answered=error.answered)
+            except NowbridgeError as error:
+                log.warning("waiting", code=error.code, asked=error.asked, answered=error.answered, hint=error.hint)
                 found = False
             if not found:
                 await self._pause(every)
@@ -191,13 +193,14 @@ class Worker:
 
     async def _opened(self, row: ConnectionRow) -> OpenReplica:
         """The connection as it stands now: one whose credentials were changed meanwhile is opened anew."""
-        held = self._open.get(row.id)
-        if held is not None and held.row == row:
-            return held
-        self._open[row.id] = await self.open_replica(row, self.holder)
-        if held is not None:
-            await held.close()
-        return self._open[row.id]
+        async with self._opening:
+            held = self._open.get(row.id)
+            if held is not None and held.row == row:
+                return held
+            self._open[row.id] = await self.open_replica(row, self.holder)
+            if held is not None:
+                await held.close()
+            return self._open[row.id]
 
     async def _close(self) -> None:
         for opened in self._open.values():

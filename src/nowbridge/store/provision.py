@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
 
+from nowbridge.store.ddl import READER
 from nowbridge.store.embedded import EmbeddedServer
 
 ROLE = "nowbridge"
@@ -39,6 +41,40 @@ def provision(server: EmbeddedServer, *, role: str = ROLE, database: str = DATAB
             connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), name))
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
     return server.dsn(user=role, password=password, database=database)
+
+
+def ensure_reader(dsn: str, home: Path) -> str:
+    """Make the role that may only read the replica, when missing; `dsn` is the product's role. Returns its URL.
+
+    Tables made later are granted as they are made (store.ddl); a reader sees neither our own schema nor the queue's.
+    """
+    password = _password(home / "postgres" / f"{READER}-password")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtext('nowbridge provision'))")
+        name = sql.Identifier(READER)
+        if not _exists(connection, "SELECT FROM pg_roles WHERE rolname = %s", READER):
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
+        connection.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, sql.Literal(_verifier(connection, password, READER)))
+        )
+        connection.execute(sql.SQL("ALTER ROLE {} SET timezone = 'UTC'").format(name))
+        database = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, name))
+        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(name))
+        connection.execute(sql.SQL("GRANT SELECT ON public._sync_cdc TO {}").format(name))
+        for schema, relation in connection.execute(
+            "SELECT schema_name, relation FROM nowbridge.replica_table"
+        ).fetchall():
+            connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(schema), name))
+            connection.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier(schema, relation), name))
+    return as_role(dsn, READER, password)
+
+
+def as_role(dsn: str, user: str, password: str) -> str:
+    """The same server and database for another role."""
+    parts = urlsplit(dsn)
+    where = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{where}"))
 
 
 def _verifier(connection: psycopg.Connection, password: str, role: str) -> str:

@@ -1,0 +1,188 @@
+"""Puts the parts together: settings in, database, instances and worker out. The only place that reads the clock, draws
+random numbers and opens credentials; everything below is handed what it needs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from nowbridge.jobs import queue
+from nowbridge.jobs.worker import Duties, OpenReplica, Worker
+from nowbridge.model.errors import Stop
+from nowbridge.replica.run import Replica
+from nowbridge.replica.spec import Pace
+from nowbridge.servicenow import auth as auths
+from nowbridge.servicenow.instance import Instance
+from nowbridge.settings import Settings
+from nowbridge.store import connections, embedded, migrate, provision
+from nowbridge.store.connections import ConnectionRow
+from nowbridge.store.database import Connection, Database
+from nowbridge.store.leases import Holder
+from nowbridge.store.secrets import Keyring
+from nowbridge.transport.client import Client, Limits
+
+
+class Credentials(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is sealed with a connection. Which fields are set depends on how it signs in."""
+
+    password: str = ""
+    client_secret: str = ""
+    api_key: str = ""
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """How to sign in to an instance, as entered: `auth` is basic, oauth_password, client_credentials or api_key."""
+
+    auth: str
+    username: str | None
+    client_id: str | None
+    credentials: Credentials
+
+
+def now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the one clock that is injected everywhere else
+
+
+def install(dsn: str) -> tuple[str, ...]:
+    """Bring a database to what this version needs, queue included. Returns the migrations applied now."""
+    applied = migrate.migrate(dsn)
+    queue.install(dsn)
+    return applied
+
+
+def start_database(settings: Settings) -> str:
+    """The URL of the database as the product's role: DATABASE_URL, else the embedded server, started if need be."""
+    if settings.database_url:
+        return settings.database_url
+    server = embedded.ensure_running(Path(settings.home))
+    return provision.provision(server)
+
+
+def find_database(settings: Settings) -> str:
+    """The URL of a database that is expected to run already. Raises Stop where there is none yet."""
+    if not settings.database_url and embedded.status(Path(settings.home)).server is None:
+        raise Stop(
+            "home.empty",
+            asked="open the Nowbridge database",
+            answered=f"{settings.home} holds none",
+            hint="Run `nowbridge init` first, or set NOWBRIDGE_HOME or DATABASE_URL.",
+        )
+    return start_database(settings)
+
+
+def keyring(settings: Settings) -> Keyring:
+    return Keyring.open(settings.key_path)
+
+
+def pace_of(settings: Settings) -> Pace:
+    return Pace(
+        page_rows=settings.page_rows,
+        poll=timedelta(seconds=settings.poll_seconds),
+        safety_lag=timedelta(seconds=settings.safety_lag_seconds),
+    )
+
+
+def duties_of(settings: Settings) -> Duties:
+    return Duties(
+        parallel=settings.requests_in_flight,
+        heartbeat=settings.heartbeat_seconds,
+        stalled_after=settings.stalled_after_seconds,
+    )
+
+
+def new_holder(settings: Settings) -> Holder:
+    """A name that no other worker has, now or after a restart."""
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    return Holder(name, timedelta(seconds=settings.lease_seconds))
+
+
+def flow_of(sign_in: SignIn) -> auths.Auth:
+    held = sign_in.credentials
+    match sign_in.auth:
+        case "basic":
+            return auths.Basic(sign_in.username or "", held.password)
+        case "oauth_password":
+            return auths.OAuthPassword(
+                sign_in.client_id or "", held.client_secret, sign_in.username or "", held.password
+            )
+        case "client_credentials":
+            return auths.ClientCredentials(sign_in.client_id or "", held.client_secret)
+        case "api_key":
+            return auths.ApiKey(held.api_key)
+        case other:
+            raise Stop("connection.auth", asked="sign in", answered=f"{other} is no way to sign in that is known here")
+
+
+@asynccontextmanager
+async def instance_of(settings: Settings, url: str, sign_in: SignIn) -> AsyncIterator[Instance]:
+    """An instance to talk to for a while."""
+    client = _client(settings, url)
+    try:
+        yield Instance(client, flow_of(sign_in), now=now)
+    finally:
+        await client.close()
+
+
+def sealed(settings: Settings, name: str, url: str, credentials: Credentials) -> bytes:
+    """Credentials as they are stored: bound to the connection's name and address."""
+    return keyring(settings).seal(msgspec.json.encode(credentials).decode(), _context(name, url))
+
+
+def opened(settings: Settings, row: ConnectionRow) -> SignIn:
+    text = keyring(settings).open(row.sealed, _context(row.name, row.url))
+    return SignIn(row.auth, row.username, row.client_id, msgspec.json.decode(text, type=Credentials))
+
+
+async def open_replica(settings: Settings, database: Database, row: ConnectionRow, holder: Holder) -> OpenReplica:
+    client = _client(settings, row.url)
+    instance = Instance(client, flow_of(opened(settings, row)), now=now)
+    replica = Replica(database, instance, row.id, holder, pace_of(settings), now)
+    return OpenReplica(row, replica, client.close)
+
+
+def worker_of(settings: Settings, database: Database, stop: asyncio.Event) -> Worker:
+    async def opener(row: ConnectionRow, holder: Holder) -> OpenReplica:
+        return await open_replica(settings, database, row, holder)
+
+    return Worker(database, new_holder(settings), duties_of(settings), now, opener, stop)
+
+
+async def only_connection(connection: Connection, name: str | None) -> ConnectionRow:
+    return await connections.load(connection, name)
+
+
+def reader_dsn(settings: Settings, dsn: str) -> str:
+    """The URL of the role that may only read the replica; made when missing. In a database of the user's own, where
+    we may not make roles, the product's own URL."""
+    if settings.database_url:
+        return dsn
+    return provision.ensure_reader(dsn, Path(settings.home))
+
+
+def _client(settings: Settings, url: str) -> Client:
+    return Client(
+        url,
+        limits=Limits(in_flight=settings.requests_in_flight),
+        sleep=asyncio.sleep,
+        monotonic=time.monotonic,
+        random=random.random,
+    )
+
+
+def _context(name: str, url: str) -> str:
+    return f"connection:{name}:{url}"
