@@ -1,0 +1,136 @@
+"""What of a request body is taken for a write (servicenow-api.md 1.7): unknown columns are ignored, unknown choices
+dropped, system columns kept, texts brought to the stored form of their column.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from nowtwin.clock import STAMP
+from nowtwin.dictionary import Column, Dictionary
+from nowtwin.display import strftime_of
+from nowtwin.query.fields import Source
+from nowtwin.storage import Storage
+from nowtwin.switches import Switches
+from nowtwin.users import User
+from nowtwin.values import (
+    DATE_TIME_TYPES,
+    JOURNAL_TYPES,
+    LIST_TYPES,
+    NUMERIC_TYPES,
+    PASSWORD_TYPES,
+    number_of,
+    truth_of,
+)
+
+SYSTEM_COLUMNS = frozenset(
+    {"sys_id", "sys_created_on", "sys_created_by", "sys_updated_on", "sys_updated_by", "sys_mod_count"},
+)
+_CLOSED_CHOICE = frozenset({1, 3})
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Columns to write, and journal entries by element."""
+
+    values: dict[str, str]
+    journals: dict[str, str]
+
+
+class Acceptance:
+    """Reads bodies for one table in the eyes of one user."""
+
+    def __init__(self, dictionary: Dictionary, storage: Storage, switches: Switches, user: User) -> None:
+        self._dictionary = dictionary
+        self._storage = storage
+        self._switches = switches
+        self._user = user
+
+    def take(self, table: str, body: Mapping[str, str], *, display_values: bool = False) -> Accepted:
+        """`display_values` is `sysparm_input_display_value`: references by name, dates in the user's form."""
+        columns = self._dictionary.columns(table)
+        values: dict[str, str] = {}
+        journals: dict[str, str] = {}
+        for element, text in body.items():
+            column = columns.get(element)
+            if column is None or element in SYSTEM_COLUMNS or column.type in PASSWORD_TYPES:
+                continue
+            if column.type in JOURNAL_TYPES:
+                if text:
+                    journals[element] = text
+                continue
+            if column.read_only and self._switches.read_only_columns_protected:
+                continue
+            taken = self._taken(table, column, "" if text == "NULL" else text, display_values=display_values)
+            if taken is not None:
+                values[element] = taken
+        return Accepted(values, journals)
+
+    def _taken(self, table: str, column: Column, text: str, *, display_values: bool) -> str | None:
+        """The stored text, or None when the value is dropped."""
+        if text == "":
+            return "" if not column.choice or column.type in NUMERIC_TYPES or column.choice == 1 else None
+        if display_values:
+            text = self._from_display(table, column, text)
+        if column.choice in _CLOSED_CHOICE and self._switches.unknown_choice_dropped:
+            labels = self._dictionary.choice_labels(table, column.element)
+            if labels and text not in labels:
+                return None
+        return self._in_form(column, text)
+
+    def _in_form(self, column: Column, text: str) -> str | None:
+        if column.type == "boolean":
+            return truth_of(text)
+        if column.type in NUMERIC_TYPES:
+            number = number_of(text)
+            return None if number is None else str(number)
+        if column.type in DATE_TIME_TYPES:
+            return _date_time(text)
+        if column.type == "glide_date":
+            return text[:10] if re.match(r"\d{4}-\d\d-\d\d", text) else None
+        limit = column.max_length
+        sized = column.type in {"string", "translated_text", "translated_field", "email", "url"}
+        if limit and sized and len(text) > limit and self._switches.truncate_long_strings:
+            return text[:limit]
+        return text
+
+    def _from_display(self, table: str, column: Column, text: str) -> str:
+        if column.type in LIST_TYPES and column.reference:
+            return ",".join(self._by_name(column.reference, "sys_id", part.strip()) for part in text.split(","))
+        if column.reference:
+            return self._by_name(column.reference, column.reference_key, text)
+        if column.choice:
+            labels = self._dictionary.choice_labels(table, column.element)
+            return next((value for value, label in labels.items() if label == text), text)
+        if column.type in DATE_TIME_TYPES:
+            form = f"{strftime_of(self._user.date_format)} {strftime_of(self._user.time_format)}"
+            try:
+                local = datetime.strptime(text, form).replace(tzinfo=self._user.zone)
+            except ValueError:
+                return text
+            return local.astimezone(UTC).strftime(STAMP)
+        return text
+
+    def _by_name(self, target: str, key: str, text: str) -> str:
+        """The key of the record that displays as `text`; the text itself where none does."""
+        if target not in self._dictionary.tables:
+            return text
+        source = Source(self._dictionary, self._storage, target)
+        shown = source.field(self._dictionary.display_column(target))
+        found = source.field(key)
+        if shown is None or found is None:
+            return text
+        sql = f"SELECT {found.sql} FROM {source.from_clause()} WHERE {shown.sql} = ? LIMIT 1"  # noqa: S608 - built from quoted names
+        rows = self._storage.rows(sql, (text,))
+        return str(rows[0][0]) if rows else text
+
+
+def _date_time(text: str) -> str | None:
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        text += " 00:00:00"
+    try:
+        datetime.strptime(text, STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return text

@@ -1,0 +1,220 @@
+"""The control API under `/_nowtwin/`: time, faults, latency, journals, hidden rows, loading and reset.
+
+It is for tests and demos, answers loopback clients only and needs no credentials. docs/nowtwin.md is its reference.
+"""
+
+import ipaddress
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from nowtwin.access import HideRule
+from nowtwin.clock import STAMP
+from nowtwin.errors import Refused
+from nowtwin.faults import FaultRule, Latency
+from nowtwin.http import Answer, Request, json_answer, refusal
+from nowtwin.instance import Instance
+from nowtwin.switches import Switches
+
+
+class ClockChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Applied in this order: `set` (UTC, `yyyy-MM-dd HH:mm:ss`), `advance` (seconds), `rate`, `frozen`."""
+
+    set: str | None = None
+    advance: float | None = None
+    rate: float | None = None
+    frozen: bool | None = None
+
+
+class HiddenRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    table: str
+    query: str = ""
+    elements: tuple[str, ...] = ()
+    user: str | None = None
+
+
+class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    table: str
+    rows: list[dict[str, str]]
+
+
+class NewUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    user_name: str
+    password: str
+    roles: tuple[str, ...] = ()
+    columns: dict[str, str] = {}
+
+
+class NewClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    client_id: str
+    client_secret: str
+    name: str = ""
+    access_seconds: int = 1800
+
+
+def answer(instance: Instance, request: Request, client: str) -> Answer:
+    """The answer to a control request; 403 for clients that are not on this machine."""
+    if not ipaddress.ip_address(client).is_loopback:
+        return refusal(Refused(403, "The control API answers loopback clients only"))
+    handler = _ROUTES.get((request.method, request.path.removeprefix("/_nowtwin/").rstrip("/")))
+    if handler is None:
+        return refusal(Refused(404, "No such control", f"{request.method} {request.path}"))
+    try:
+        return json_answer(200, handler(instance, request))
+    except Refused as refused:
+        return refusal(refused)
+    except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
+        return refusal(Refused(400, "Bad control request", str(error)))
+
+
+def _reset(instance: Instance, request: Request) -> object:
+    instance.reset()
+    return {"ok": True}
+
+
+def _clock(instance: Instance, request: Request) -> dict[str, object]:
+    return {"now": instance.clock.now().isoformat(), "stamp": instance.clock.stamp(), "rate": instance.clock.rate}
+
+
+def _set_clock(instance: Instance, request: Request) -> dict[str, object]:
+    change = msgspec.json.decode(request.body, type=ClockChange)
+    if change.set is not None:
+        instance.clock.set(datetime.strptime(change.set, STAMP).replace(tzinfo=UTC))
+    if change.advance is not None:
+        instance.clock.advance(change.advance)
+    if change.rate is not None:
+        instance.clock.run(change.rate)
+    if change.frozen is not None:
+        instance.clock.run(0.0 if change.frozen else change.rate or 1.0)
+    return _clock(instance, request)
+
+
+def _faults(instance: Instance, request: Request) -> object:
+    return {"rules": instance.faults.report()}
+
+
+def _set_faults(instance: Instance, request: Request) -> object:
+    instance.faults.arm(msgspec.json.decode(request.body, type=list[FaultRule]))
+    return _faults(instance, request)
+
+
+def _clear_faults(instance: Instance, request: Request) -> object:
+    instance.faults.arm([])
+    return _faults(instance, request)
+
+
+def _latency(instance: Instance, request: Request) -> object:
+    return instance.faults.latency
+
+
+def _set_latency(instance: Instance, request: Request) -> object:
+    instance.faults.latency = msgspec.json.decode(request.body, type=Latency)
+    return instance.faults.latency
+
+
+def _calls(instance: Instance, request: Request) -> object:
+    after = int(request.param("after", "0"))
+    entries = [call for call in instance.calls.entries if call.number > after]
+    calls = instance.calls
+    return {"total": calls.total, "in_flight": calls.running, "in_flight_max": calls.most_running, "calls": entries}
+
+
+def _clear_calls(instance: Instance, request: Request) -> object:
+    instance.calls.clear()
+    return {"ok": True}
+
+
+def _writes(instance: Instance, request: Request) -> object:
+    """Entries from number `after` on (0: all); `next` is the number to go on from."""
+    after = int(request.param("after", "0"))
+    with instance.storage.lock:
+        written = instance.written
+        entries = instance.writes_after(after)
+    return {"next": written, "writes": entries}
+
+
+def _hidden(instance: Instance, request: Request) -> object:
+    return {"rules": instance.access.rules}
+
+
+def _set_hidden(instance: Instance, request: Request) -> object:
+    rules = msgspec.json.decode(request.body, type=list[HiddenRows])
+    for rule in rules:
+        instance.prepare(rule.table)
+    instance.access.rules = [HideRule(r.table, r.query, r.elements, r.user) for r in rules]
+    return _hidden(instance, request)
+
+
+def _load(instance: Instance, request: Request) -> object:
+    rows = msgspec.json.decode(request.body, type=Rows)
+    instance.prepare(rows.table)
+    return {"loaded": instance.load(rows.table, rows.rows)}
+
+
+def _load_schema(instance: Instance, request: Request) -> object:
+    schema: dict[str, Any] = msgspec.json.decode(request.body, type=dict[str, Any])
+    instance.load_schema(schema)
+    return {"tables": len(instance.dictionary.tables)}
+
+
+def _export(instance: Instance, request: Request) -> object:
+    return {"rows": list(instance.export(request.param("table")))}
+
+
+def _count(instance: Instance, request: Request) -> object:
+    return {"count": instance.count(request.param("table"), request.param("query"))}
+
+
+def _add_user(instance: Instance, request: Request) -> object:
+    user = msgspec.json.decode(request.body, type=NewUser)
+    return {"sys_id": instance.add_user(user.user_name, user.password, roles=user.roles, **user.columns)}
+
+
+def _add_client(instance: Instance, request: Request) -> object:
+    client = msgspec.json.decode(request.body, type=NewClient)
+    instance.add_oauth_client(
+        client.client_id, client.client_secret, name=client.name, access_seconds=client.access_seconds
+    )
+    return {"ok": True}
+
+
+def _switches(instance: Instance, request: Request) -> object:
+    return instance.switches
+
+
+def _set_switches(instance: Instance, request: Request) -> object:
+    """Takes some or all switches; the others keep their value."""
+    changes = msgspec.json.decode(request.body, type=dict[str, bool | int])
+    merged = msgspec.to_builtins(instance.switches) | changes
+    unknown = set(changes) - set(Switches.__slots__)
+    if unknown:
+        raise ValueError(f"no such switch: {', '.join(sorted(unknown))}")
+    instance.switches = msgspec.convert(merged, Switches)
+    return instance.switches
+
+
+_ROUTES: dict[tuple[str, str], Callable[[Instance, Request], object]] = {
+    ("POST", "reset"): _reset,
+    ("GET", "clock"): _clock,
+    ("PUT", "clock"): _set_clock,
+    ("GET", "faults"): _faults,
+    ("PUT", "faults"): _set_faults,
+    ("DELETE", "faults"): _clear_faults,
+    ("GET", "latency"): _latency,
+    ("PUT", "latency"): _set_latency,
+    ("GET", "calls"): _calls,
+    ("DELETE", "calls"): _clear_calls,
+    ("GET", "writes"): _writes,
+    ("GET", "hidden"): _hidden,
+    ("PUT", "hidden"): _set_hidden,
+    ("POST", "rows"): _load,
+    ("POST", "schema"): _load_schema,
+    ("GET", "export"): _export,
+    ("GET", "count"): _count,
+    ("POST", "users"): _add_user,
+    ("POST", "oauth_clients"): _add_client,
+    ("GET", "switches"): _switches,
+    ("PUT", "switches"): _set_switches,
+}

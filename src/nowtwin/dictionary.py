@@ -1,0 +1,325 @@
+"""The data dictionary: tables, their columns, the class tree and the choice lists.
+
+It is loaded from schema documents (`tables`, `columns`, `choices`) that may be merged: the first declaration of an
+attribute wins, later ones fill what is missing. Columns stand on the table that defines them and are inherited along
+`super_class`. It stores no records; `metadata` turns it into rows.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar, cast
+
+METADATA_ROOT = "sys_metadata"
+"""The parent of all configuration records. Its children are stored apart, since their columns clash and are many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    table: str
+    element: str
+    type: str = "string"
+    label: str | None = None
+    reference: str | None = None
+    reference_key: str = "sys_id"
+    max_length: int | None = None
+    mandatory: bool | None = None
+    read_only: bool | None = None
+    choice: int | None = None
+    choice_table: str | None = None
+    choice_field: str | None = None
+    default: str | None = None
+    dependent: str | None = None
+    unique: bool | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    name: str
+    label: str | None = None
+    super_class: str | None = None
+    display: str | None = None
+    extensible: bool | None = None
+    audit: bool | None = None
+    ws_access: bool | None = None
+    number_prefix: str | None = None
+    number_start: int | None = None
+    attributes: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    table: str
+    element: str
+    value: str
+    label: str
+    sequence: int | None = None
+    dependent_value: str = ""
+    inactive: bool = False
+    language: str = "en"
+
+
+GLOBAL_COLUMNS = (
+    ("sys_id", "GUID", 32, "Sys ID"),
+    ("sys_created_by", "string", 40, "Created by"),
+    ("sys_created_on", "glide_date_time", 40, "Created"),
+    ("sys_mod_count", "integer", 40, "Updates"),
+    ("sys_updated_by", "string", 40, "Updated by"),
+    ("sys_updated_on", "glide_date_time", 40, "Updated"),
+)
+
+DISPLAY_GUESSES = ("name", "number", "u_name", "display_name", "label", "title", "element", "short_description")
+
+_Item = TypeVar("_Item", Table, Column)
+
+
+def _fill(first: _Item, later: _Item) -> _Item:
+    """`first` with what it leaves open taken from `later`."""
+    missing = {f.name: getattr(later, f.name) for f in fields(first) if getattr(first, f.name) is None}
+    return cast("_Item", replace(first, **missing))
+
+
+def label_of(name: str) -> str:
+    """The label ServiceNow proposes for a column name."""
+    return name.removeprefix("u_").replace("_", " ").capitalize()
+
+
+def _default_text(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+class Dictionary:
+    """Tables by name, columns by table, choices by table and column; answers questions about the class tree."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, Table] = {}
+        self._own: dict[str, dict[str, Column]] = {}
+        self._choices: dict[tuple[str, str], dict[tuple[str, str, str], Choice]] = {}
+        self._children: dict[str, list[str]] = {}
+        self._effective: dict[str, dict[str, Column]] = {}
+        self._labels: dict[tuple[str, str], dict[str, str]] = {}
+
+    def copy(self) -> "Dictionary":
+        twin = Dictionary()
+        twin.tables = dict(self.tables)
+        twin._own = {table: dict(columns) for table, columns in self._own.items()}
+        twin._choices = {key: dict(choices) for key, choices in self._choices.items()}
+        twin._index()
+        return twin
+
+    # -- loading -----------------------------------------------------------------------------------------------
+
+    def merge(self, schema: Mapping[str, Any]) -> None:
+        """Add the tables, columns and choices of a schema document (see data/NOTICE.md for the form)."""
+        for entry in schema.get("tables", ()):
+            self._add_table(_table_from(entry))
+        for entry in schema.get("columns", ()):
+            self._add_column(_column_from(entry))
+        for entry in schema.get("choices", ()):
+            self._add_choice(_choice_from(entry))
+        for name in [t.super_class for t in self.tables.values() if t.super_class]:
+            if name not in self.tables:
+                self._add_table(Table(name=name, extensible=True))
+        self._index()
+
+    def add_table(self, table: Table) -> None:
+        self._add_table(table)
+        self._index()
+
+    def add_column(self, column: Column) -> None:
+        self._add_column(column)
+        self._index()
+
+    def put_column(self, column: Column) -> None:
+        """Add the column or replace its declaration (a write to sys_dictionary)."""
+        self._own.setdefault(column.table, {})[column.element] = column
+        self._index()
+
+    def drop_column(self, table: str, element: str) -> None:
+        self._own.get(table, {}).pop(element, None)
+        self._index()
+
+    def put_choice(self, choice: Choice) -> None:
+        self._choices.setdefault((choice.table, choice.element), {})[_choice_key(choice)] = choice
+        self._labels.clear()
+
+    def drop_choice(self, choice: Choice) -> None:
+        self._choices.get((choice.table, choice.element), {}).pop(_choice_key(choice), None)
+        self._labels.clear()
+
+    def _add_table(self, table: Table) -> None:
+        known = self.tables.get(table.name)
+        self.tables[table.name] = _fill(known, table) if known else table
+
+    def _add_column(self, column: Column) -> None:
+        own = self._own.setdefault(column.table, {})
+        known = own.get(column.element)
+        own[column.element] = _fill(known, column) if known else column
+        if column.table not in self.tables:
+            self.tables[column.table] = Table(name=column.table)
+
+    def _add_choice(self, choice: Choice) -> None:
+        self._choices.setdefault((choice.table, choice.element), {}).setdefault(_choice_key(choice), choice)
+
+    def _index(self) -> None:
+        self._effective.clear()
+        self._labels.clear()
+        self._children = {}
+        for table in self.tables.values():
+            if table.super_class:
+                self._children.setdefault(table.super_class, []).append(table.name)
+
+    # -- the class tree ----------------------------------------------------------------------------------------
+
+    def lineage(self, table: str) -> tuple[str, ...]:
+        """The table, its parent, and so on to the top."""
+        line = [table]
+        while (parent := self._parent(line[-1])) and parent not in line:
+            line.append(parent)
+        return tuple(line)
+
+    def _parent(self, table: str) -> str | None:
+        entry = self.tables.get(table)
+        return entry.super_class if entry else None
+
+    def root(self, table: str) -> str:
+        """The table whose physical table holds this class: the top of the tree, below sys_metadata."""
+        line = self.lineage(table)
+        return line[-2] if line[-1] == METADATA_ROOT and len(line) > 1 else line[-1]
+
+    def children(self, table: str) -> tuple[str, ...]:
+        return tuple(self._children.get(table, ()))
+
+    def classes(self, table: str) -> tuple[str, ...]:
+        """The table and all its descendants."""
+        found = [table]
+        for name in found:
+            found.extend(self._children.get(name, ()))
+        return tuple(found)
+
+    # -- columns -----------------------------------------------------------------------------------------------
+
+    def own_columns(self, table: str) -> tuple[Column, ...]:
+        return tuple(self._own.get(table, {}).values())
+
+    def columns(self, table: str) -> Mapping[str, Column]:
+        """All columns of a table, its own and inherited, by element."""
+        found = self._effective.get(table)
+        if found is None:
+            found = self._collect(table)
+            self._effective[table] = found
+        return found
+
+    def _collect(self, table: str) -> dict[str, Column]:
+        line = self.lineage(table)
+        top = line[-1]
+        result = {name: Column(top, name, kind, label, max_length=size) for name, kind, size, label in GLOBAL_COLUMNS}
+        if self._children.get(top) or self.tables[top].extensible:
+            result["sys_class_name"] = Column(top, "sys_class_name", "sys_class_name", "Class", max_length=80)
+        for name in reversed(line):
+            for element, column in self._own.get(name, {}).items():
+                inherited = result.get(element)
+                result[element] = _fill(column, inherited) if inherited else column
+        return result
+
+    def column(self, table: str, element: str) -> Column | None:
+        return self.columns(table).get(element) if table in self.tables else None
+
+    def display_column(self, table: str) -> str:
+        """The column whose value stands for a record of this table; `sys_created_on` where there is none."""
+        columns = self.columns(table)
+        for name in self.lineage(table):
+            declared = self.tables[name].display
+            if declared and declared in columns:
+                return declared
+        return next((guess for guess in DISPLAY_GUESSES if guess in columns), "sys_created_on")
+
+    def table_label(self, table: str) -> str:
+        entry = self.tables.get(table)
+        return (entry.label if entry and entry.label else None) or label_of(table)
+
+    # -- choices -----------------------------------------------------------------------------------------------
+
+    def choices(self, table: str, element: str) -> tuple[Choice, ...]:
+        """The choice rows a column uses: its own, those it borrows, else those of the nearest ancestor."""
+        column = self.column(table, element)
+        if column and column.choice_table and column.choice_field:
+            return self.choices(column.choice_table, column.choice_field)
+        for name in self.lineage(table):
+            found = self._choices.get((name, element))
+            if found:
+                return tuple(found.values())
+        return ()
+
+    def all_choices(self) -> Iterable[Choice]:
+        for choices in self._choices.values():
+            yield from choices.values()
+
+    def choice_labels(self, table: str, element: str) -> Mapping[str, str]:
+        """Label by stored value; empty where the column has no choice list."""
+        key = (table, element)
+        labels = self._labels.get(key)
+        if labels is None:
+            labels = {}
+            for choice in self.choices(table, element):
+                labels.setdefault(choice.value, choice.label)
+            self._labels[key] = labels
+        return labels
+
+
+def _choice_key(choice: Choice) -> tuple[str, str, str]:
+    return (choice.value, choice.dependent_value, choice.language)
+
+
+def _table_from(entry: Mapping[str, Any]) -> Table:
+    return Table(
+        name=entry["name"],
+        label=entry.get("label"),
+        super_class=entry.get("super_class"),
+        display=entry.get("display"),
+        extensible=entry.get("extensible"),
+        audit=entry.get("audit"),
+        ws_access=entry.get("web_service_access"),
+        number_prefix=entry.get("number_prefix"),
+        number_start=entry.get("number_start"),
+        attributes=entry.get("attributes"),
+    )
+
+
+def _column_from(entry: Mapping[str, Any]) -> Column:
+    kind = entry.get("internal_type") or "string"
+    return Column(
+        table=entry["table"],
+        element=entry["element"],
+        type=kind,
+        label=entry.get("label"),
+        reference=entry.get("reference") or ("sys_user_group" if kind == "domain_id" else None),
+        reference_key=entry.get("reference_key") or "sys_id",
+        max_length=entry.get("max_length"),
+        mandatory=entry.get("mandatory"),
+        read_only=entry.get("read_only"),
+        choice=entry.get("choice"),
+        choice_table=entry.get("choice_table"),
+        choice_field=entry.get("choice_field"),
+        default=_default_text(entry.get("default")),
+        dependent=entry.get("dependent"),
+        unique=entry.get("unique"),
+        hint=entry.get("hint"),
+    )
+
+
+def _choice_from(entry: Mapping[str, Any]) -> Choice:
+    return Choice(
+        table=entry["table"],
+        element=entry["element"],
+        value=str(entry["value"]),
+        label=entry.get("label") or str(entry["value"]),
+        sequence=entry.get("sequence"),
+        dependent_value=entry.get("dependent_value") or "",
+        inactive=bool(entry.get("inactive")),
+        language=entry.get("language") or "en",
+    )

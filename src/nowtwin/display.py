@@ -1,0 +1,173 @@
+"""What people read: the display value of stored values (servicenow-api.md 1.3 and 3.1, shared/data/README.md).
+
+Display values depend on the user: time zone, date and time format. They are worked out once per distinct value of a
+column of a page, references with one look-up per target table.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+
+from nowtwin.clock import STAMP
+from nowtwin.dictionary import Column, Dictionary
+from nowtwin.query.fields import Field, Source
+from nowtwin.storage import Storage
+from nowtwin.switches import Switches
+from nowtwin.users import User
+from nowtwin.values import (
+    DATE_TIME_TYPES,
+    DECIMAL_TYPES,
+    DURATION_TYPES,
+    INTEGER_TYPES,
+    LIST_TYPES,
+    PASSWORD_TYPES,
+    number_of,
+)
+
+Texts = Mapping[str, str | None]
+_CHUNK = 900
+_MASK = "********"
+_JAVA = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "hh": "%I", "mm": "%M", "ss": "%S", "a": "%p"}
+_OPEN_CHOICE = 2
+
+
+def strftime_of(java: str) -> str:
+    """A Java date pattern (as in sys_user.date_format) in strftime's letters."""
+    return re.sub(r"yyyy|MM|dd|HH|hh|mm|ss|a", lambda found: _JAVA[found[0]], java)
+
+
+class Displays:
+    """Display values for one user."""
+
+    def __init__(self, dictionary: Dictionary, storage: Storage, switches: Switches, user: User) -> None:
+        self._dictionary = dictionary
+        self._storage = storage
+        self._switches = switches
+        self._user = user
+        self._date = strftime_of(user.date_format)
+        self._date_time = f"{self._date} {strftime_of(user.time_format)}"
+
+    def texts(self, field: Field, values: Iterable[str]) -> Texts:
+        """Display text by stored text, the empty one included; null for an empty string choice."""
+        column = field.column
+        filled = {value for value in values if value}
+        texts: dict[str, str | None] = dict(self._filled(field.table, column, filled))
+        texts[""] = _empty(column)
+        return texts
+
+    def _filled(self, table: str, column: Column, values: set[str]) -> Mapping[str, str]:
+        if column.type in LIST_TYPES:
+            return self._lists(column, values)
+        if column.reference:
+            return self.names(column.reference, column.reference_key, values)
+        if column.choice and column.choice != _OPEN_CHOICE:
+            labels = self._dictionary.choice_labels(table, column.element)
+            if labels:
+                return {value: labels.get(value, f"({value})") for value in values}
+        shaper = self._shaper(column.type)
+        return {value: shaper(value) for value in values}
+
+    def _shaper(self, internal_type: str) -> Callable[[str], str]:
+        if internal_type in DATE_TIME_TYPES:
+            return self.date_time
+        if internal_type in DURATION_TYPES:
+            return duration
+        if internal_type in INTEGER_TYPES and self._switches.group_integers:
+            return _grouped
+        if internal_type in PASSWORD_TYPES:
+            return lambda _: _MASK
+        return {
+            "glide_date": self.date,
+            "glide_time": self.time,
+            "sys_class_name": self._dictionary.table_label,
+            "table_name": self._dictionary.table_label,
+            "currency": _money,
+            "price": _money,
+            **dict.fromkeys(DECIMAL_TYPES - {"currency", "price"}, _grouped),
+        }.get(internal_type, str)
+
+    # -- dates -------------------------------------------------------------------------------------------------
+
+    def date_time(self, stamp: str) -> str:
+        moment = _moment(stamp)
+        return stamp if moment is None else moment.astimezone(self._user.zone).strftime(self._date_time)
+
+    def date(self, stamp: str) -> str:
+        moment = _moment(stamp[:10] + " 00:00:00")
+        return stamp if moment is None else moment.strftime(self._date)
+
+    def time(self, stamp: str) -> str:
+        moment = _moment(stamp)
+        return stamp if moment is None else moment.strftime(strftime_of(self._user.time_format))
+
+    # -- references --------------------------------------------------------------------------------------------
+
+    def _lists(self, column: Column, values: set[str]) -> Mapping[str, str]:
+        if not column.reference:
+            return {value: value for value in values}
+        members = {member for value in values for member in value.split(",")}
+        names = self.names(column.reference, "sys_id", members)
+        # A list may hold e-mail addresses beside sys_ids; those display as they are.
+        return {value: ", ".join(names.get(m) or m for m in value.split(",")) for value in values}
+
+    def names(self, target: str, key: str, values: set[str]) -> Mapping[str, str]:
+        """Display value of records of `target` by their key; what points nowhere displays as empty, unless it is a
+        word such as `global` (1.3)."""
+        texts = {value: "" if re.fullmatch(r"[0-9a-f]{32}", value) else value for value in values}
+        if target not in self._dictionary.tables:
+            return texts
+        if target == "sys_db_object" and key == "name":
+            return {value: self._dictionary.table_label(value) for value in values}
+        source = Source(self._dictionary, self._storage, target)
+        element = self._dictionary.display_column(target)
+        shown, by = source.field(element), source.field(key)
+        if shown is None or by is None:
+            return texts
+        known = self._look_up(source, by.sql, shown.sql, sorted(values))
+        deeper = self.texts(shown, set(known.values()))
+        texts.update({value: deeper.get(text) or "" for value, text in known.items()})
+        return texts
+
+    def _look_up(self, source: Source, by: str, shown: str, values: list[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for start in range(0, len(values), _CHUNK):
+            chunk = values[start : start + _CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            sql = f"SELECT {by}, ifnull(CAST({shown} AS TEXT), '') FROM {source.from_clause()} WHERE {by} IN ({marks})"  # noqa: S608 - built from quoted names
+            found.update((str(key), str(text)) for key, text in self._storage.rows(sql, chunk))
+        return found
+
+
+def duration(stamp: str) -> str:
+    """`1970-01-22 21:46:21` is `21 Days 21 Hours 46 Minutes`; seconds show only when nothing larger does."""
+    moment = _moment(stamp)
+    if moment is None:
+        return stamp
+    seconds = int(moment.timestamp())
+    counts = (("Day", seconds // 86400), ("Hour", seconds // 3600 % 24), ("Minute", seconds // 60 % 60))
+    words = [f"{count} {unit}{'' if count == 1 else 's'}" for unit, count in counts if count]
+    rest = seconds % 60
+    return " ".join(words) or f"{rest} Second{'' if rest == 1 else 's'}"
+
+
+def _moment(stamp: str) -> datetime | None:
+    try:
+        return datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _grouped(text: str) -> str:
+    number = number_of(text)
+    return text if number is None else f"{number:,}"
+
+
+def _money(text: str) -> str:
+    number = number_of(text)
+    return text if number is None else f"${number:,.2f}"
+
+
+def _empty(column: Column) -> str | None:
+    if column.type in {"string", "choice"} and column.choice and column.choice != _OPEN_CHOICE:
+        return None
+    return "UNKNOWN" if column.type == "due_date" else ""

@@ -1,0 +1,340 @@
+"""One emulated instance: its dictionary, rows, users, clock, faults and journals behind one lock.
+
+Everything the HTTP side and the tests do goes through here; no other module keeps state that a reset must clear.
+"""
+
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from nowtwin import errors, metadata
+from nowtwin.access import Access
+from nowtwin.calls import Calls
+from nowtwin.clock import Clock, wall_seconds
+from nowtwin.dictionary import Column
+from nowtwin.faults import Faults
+from nowtwin.query.dates import Moment
+from nowtwin.query.parse import parse
+from nowtwin.reading import Reader, Wanted
+from nowtwin.records import Record, Records, Written, texts_of
+from nowtwin.schema import shipped_dictionary
+from nowtwin.storage import Storage, quote
+from nowtwin.switches import Switches
+from nowtwin.users import Accounts, Client, User, zone_of
+from nowtwin.values import NUMERIC_TYPES, Stored, to_stored, truth_of
+
+ADMIN_ID = "6816f79cc0a8016401c5a33be04be441"
+"""The sys_id of System Administrator on every stock instance."""
+OAUTH_CLIENT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+OAUTH_SECRET = "nowtwin-secret"  # noqa: S105 - the documented client of an emulator that listens on loopback
+_BATCH = 2_000
+_KEPT_WRITES = 1_000_000
+_PROPERTIES = {
+    "glide.war": "glide-australia-02-11-2026__patch3-05-25-2026_06-10-2026_1842.zip",
+    "glide.buildname": "Australia",
+    "glide.buildtag": "glide-australia-02-11-2026__patch3-05-25-2026",
+    "glide.buildtag.last": "glide-australia-02-11-2026__patch3-05-25-2026",
+    "glide.builddate": "06-10-2026_1842",
+    "glide.sys.date_format": "yyyy-MM-dd",
+    "glide.sys.time_format": "HH:mm:ss",
+    "glide.sys.default.tz": "UTC",
+    "glide.invalid_query.returns_no_rows": "false",
+    "glide.rest.choice.allow_non_existing_value": "false",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WriteEntry:
+    """A write with the wall time at which it was stored, for measuring how late a replica is."""
+
+    table: str
+    sys_id: str
+    sys_mod_count: int
+    operation: str
+    at: float
+
+
+class Instance:
+    """`seed` fixes sys_ids, tokens and fault rolls; `directory` keeps the rows on disk there instead of in a
+    temporary file that goes with the instance."""
+
+    def __init__(self, *, seed: int = 0, clock: Clock | None = None, directory: Path | None = None) -> None:
+        self.seed = seed
+        self.clock = clock or Clock()
+        self._temporary = None if directory else tempfile.TemporaryDirectory(prefix="nowtwin-")
+        self._directory = directory or Path(self._temporary.name if self._temporary else ".")
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._generation = 0
+        self.storage = Storage(self._database())
+        self.url = "http://127.0.0.1"
+        self._admin_password = "admin"  # noqa: S105 - the documented default of an emulator on loopback
+        self._start()
+
+    def _database(self) -> Path:
+        path = self._directory / f"rows-{self._generation}.sqlite"
+        path.unlink(missing_ok=True)
+        return path
+
+    def _start(self) -> None:
+        """The state of a fresh instance: shipped schema, the administrator, properties."""
+        self.random = Random(self.seed)  # noqa: S311 - repeatable ids are the point
+        self.switches = Switches()
+        self.dictionary = shipped_dictionary()
+        self.accounts = Accounts(Random(self.seed + 1))  # noqa: S311 - an emulator's tokens may be foreseen
+        self.access = Access(self.dictionary)
+        self.calls = Calls()
+        self.faults = Faults(self.seed)
+        self.reader = Reader(self.dictionary, self.storage)
+        self.records = Records(self.dictionary, self.storage, self.clock, self.random, self._note)
+        self.writes: deque[WriteEntry] = deque(maxlen=_KEPT_WRITES)
+        self.written = 0
+        self._metadata_stale = True
+        self._users: dict[str, tuple[int, User | None]] = {}
+        for root, column in (("sys_user", "user_name"), ("task", "number"), ("sys_properties", "name")):
+            self.storage.index(root, (column,), collate="NOCASE")
+        self.storage.index("sys_journal_field", ("element_id", "element"))
+        self.storage.index("sys_dictionary", ("name", "element"))
+        self._load_base()
+
+    def _load_base(self) -> None:
+        properties = _PROPERTIES | {"instance_id": f"{Random(self.seed).getrandbits(128):032x}"}  # noqa: S311 - repeatable
+        rows = [
+            {"sys_id": metadata.row_id("sys_properties", name), "name": name, "value": value, "type": "string"}
+            for name, value in properties.items()
+        ]
+        self.load("sys_properties", rows)
+        self.add_user(
+            "admin",
+            self._admin_password,
+            roles=("admin",),
+            sys_id=ADMIN_ID,
+            first_name="System",
+            last_name="Administrator",
+        )
+        self.add_oauth_client(OAUTH_CLIENT, OAUTH_SECRET, name="nowtwin default client")
+
+    def reset(self) -> None:
+        """Back to a fresh instance; the clock and the URL stay."""
+        with self.storage.lock:
+            self.storage.drop_all()
+            self._start()
+
+    def close(self) -> None:
+        self.storage.close()
+        if self._temporary:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> "Instance":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- schema ------------------------------------------------------------------------------------------------
+
+    def load_schema(self, schema: Mapping[str, Any]) -> None:
+        """Merge a schema document (the form of servicenow_schema*.json.gz); what is known already stays."""
+        with self.storage.lock:
+            before = {root: self.dictionary.root(root) for root in self.storage.roots()}
+            self.dictionary.merge(schema)
+            for root in before:
+                now = self.dictionary.root(root) if root in self.dictionary.tables else root
+                if now != root:
+                    self.storage.move(root, now)
+            self.records.numbering.forget()
+            self._metadata_stale = True
+
+    def prepare(self, table: str) -> None:
+        """Make sure that the table can be read. Raises Refused 400 for an unknown one."""
+        if table not in self.dictionary.tables:
+            raise errors.invalid_table(table)
+        if table in metadata.TABLES and self._metadata_stale:
+            with self.storage.lock:
+                self._metadata_stale = False
+                for name, rows in metadata.rows(self.dictionary):
+                    self.load(name, rows)
+
+    # -- rows --------------------------------------------------------------------------------------------------
+
+    def load(self, table: str, rows: Iterable[Mapping[str, str]]) -> int:
+        """Store rows as they are, without rules, replacing known sys_ids; returns how many.
+
+        Missing `sys_id`, `sys_class_name`, stamps and `sys_mod_count` are filled in. Raises ValueError on a column
+        that the table does not have, and Refused on an unknown table.
+        """
+        if table not in self.dictionary.tables:
+            raise errors.invalid_table(table)
+        root = self.dictionary.root(table)
+        total = 0
+        with self.storage.lock, self.storage.transaction():
+            for batch in _batches(rows):
+                total += self._load_batch(table, root, batch)
+        self.records.numbering.forget()
+        return total
+
+    def _load_batch(self, table: str, root: str, batch: Sequence[Mapping[str, str]]) -> int:
+        stamp = self.clock.stamp()
+        columns = self.dictionary.columns(table)
+        elements = dict.fromkeys(element for row in batch for element in row)
+        defaults: dict[str, Stored] = {"sys_class_name": table, "sys_created_on": stamp, "sys_created_by": "system"}
+        defaults |= {"sys_updated_on": None, "sys_updated_by": "system", "sys_mod_count": 0}
+        names = ["sys_id", *defaults, *(e for e in elements if e not in defaults and e != "sys_id")]
+        series: list[Iterable[Stored]] = []
+        for name in names[1:]:
+            kind = self._kind(table, columns, name)
+            texts = [row.get(name) for row in batch]
+            default = defaults.get(name)
+            if kind in NUMERIC_TYPES:
+                series.append([default if t in {None, ""} else to_stored(kind, t or "") for t in texts])
+            elif kind == "boolean":
+                series.append([truth_of(t) if t else default for t in texts])
+            else:
+                series.append([t or default for t in texts])
+        series = [[row.get("sys_id") or self.records.new_id() for row in batch], *series]
+        created, updated = names.index("sys_created_on"), names.index("sys_updated_on")
+        series[updated] = [u or c for u, c in zip(series[updated], series[created], strict=True)]
+        return self.storage.put_many(root, names, zip(*series, strict=True))
+
+    def _kind(self, table: str, columns: Mapping[str, Column], element: str) -> str:
+        column = columns.get(element)
+        if column is None and element != "sys_class_name":
+            raise ValueError(f"table {table} has no column {element}")
+        return column.type if column else "sys_class_name"
+
+    def insert(self, table: str, values: Mapping[str, str], *, user: str = "admin") -> Record:
+        """Insert with all rules. Raises Refused as the API would."""
+        self.prepare(table)
+        with self.storage.lock:
+            return self.records.insert(table, values, self.acting(user), self.switches)
+
+    def update(self, table: str, sys_id: str, values: Mapping[str, str], *, user: str = "admin") -> Record:
+        """Update with all rules. Raises Refused 404 where there is no such record."""
+        with self.storage.lock:
+            return self.records.update(self.record(table, sys_id), values, self.acting(user), self.switches)
+
+    def delete(self, table: str, sys_id: str, *, user: str = "admin") -> None:
+        """Delete with all rules. Raises Refused 404 where there is no such record."""
+        with self.storage.lock:
+            self.records.delete(self.record(table, sys_id), self.acting(user))
+
+    def record(self, table: str, sys_id: str) -> Record:
+        self.prepare(table)
+        record = self.records.read(table, sys_id)
+        if record is None:
+            raise errors.no_record()
+        return record
+
+    def read(self, table: str, sys_id: str) -> dict[str, str] | None:
+        """The stored columns of a record as texts, empty ones left out; None where there is none."""
+        self.prepare(table)
+        record = self.records.read(table, sys_id)
+        return None if record is None else dict(record.values)
+
+    def count(self, table: str, query: str = "") -> int:
+        """How many records of the table and its classes match the encoded query."""
+        self.prepare(table)
+        return self.reader.count(Wanted(table, parse(query), self.moment(self.acting("admin"))), self.switches)
+
+    def export(self, table: str) -> Iterator[dict[str, str]]:
+        """All stored rows of a table and its classes, in sys_id order, empty columns left out."""
+        self.prepare(table)
+        root, last = self.dictionary.root(table), ""
+        classes = set(self.dictionary.classes(table))
+        sql = f"SELECT sys_id FROM {quote(root)} WHERE sys_id > ? ORDER BY sys_id LIMIT {_BATCH}"  # noqa: S608 - quoted name
+        self.storage.ensure(root)
+        while ids := self.storage.rows(sql, (last,)):
+            for (sys_id,) in ids:
+                row = self.storage.get(root, str(sys_id))
+                if row is not None and row.get("sys_class_name", table) in classes:
+                    yield texts_of(row)
+            last = str(ids[-1][0])
+
+    def _note(self, written: Written) -> None:
+        entry = WriteEntry(written.table, written.sys_id, written.sys_mod_count, written.operation, wall_seconds())
+        self.writes.append(entry)
+        self.written += 1
+
+    def writes_after(self, number: int) -> list[WriteEntry]:
+        """Journal entries from the `number`-th write of this instance on, as far as they are kept."""
+        fresh = max(0, min(len(self.writes), self.written - number))
+        return list(islice(self.writes, len(self.writes) - fresh, None))
+
+    # -- users -------------------------------------------------------------------------------------------------
+
+    def add_user(self, user_name: str, password: str, *, roles: Sequence[str] = (), **columns: str) -> str:
+        """Create or replace a user who can sign in; other columns of sys_user (`time_zone`, `date_format`, ...) may be
+        given. Returns the sys_id."""
+        known = self.user(user_name)
+        sys_id = columns.pop("sys_id", None) or (known.sys_id if known else metadata.row_id("sys_user", user_name))
+        names = (columns.get("first_name", ""), columns.get("last_name", ""))
+        name = columns.pop("name", "") or " ".join(filter(None, names)) or user_name
+        row = {"sys_id": sys_id, "user_name": user_name, "name": name, "active": "true", **columns}
+        self.load("sys_user", [row])
+        self.accounts.set_password(user_name, password, frozenset(roles))
+        return sys_id
+
+    def set_admin_password(self, password: str) -> None:
+        self._admin_password = password
+        self.accounts.set_password("admin", password, frozenset({"admin"}))
+
+    def add_oauth_client(
+        self, client_id: str, client_secret: str, *, name: str = "", access_seconds: int = 1800
+    ) -> None:
+        """Register an OAuth client, visible as a row of oauth_entity."""
+        self.accounts.clients[client_id] = Client(client_id, client_secret, timedelta(seconds=access_seconds))
+        row = {"sys_id": metadata.row_id("oauth_entity", client_id), "name": name or client_id, "client_id": client_id}
+        row |= {"type": "client", "active": "true", "access_token_lifespan": str(access_seconds)}
+        self.load("oauth_entity", [row | {"refresh_token_lifespan": "8640000"}])
+
+    def user(self, user_name: str) -> User | None:
+        """The active user of that name, with the settings of the sys_user row."""
+        version = self.storage.versions.get("sys_user", 0)
+        known = self._users.get(user_name)
+        if known and known[0] == version:
+            return known[1]
+        found = self._find_user(user_name)
+        self._users[user_name] = (version, found)
+        return found
+
+    def _find_user(self, user_name: str) -> User | None:
+        self.storage.ensure("sys_user", ("user_name",))
+        rows = self.storage.rows('SELECT sys_id FROM "sys_user" WHERE user_name = ? COLLATE NOCASE', (user_name,))
+        row = self.storage.get("sys_user", str(rows[0][0])) if rows else None
+        if row is None or row.get("active", "true") == "false" or row.get("locked_out") == "true":
+            return None
+        texts = texts_of(row)
+        return User(
+            sys_id=texts["sys_id"],
+            user_name=texts["user_name"],
+            name=texts.get("name") or user_name,
+            roles=self.accounts.roles(texts["user_name"]),
+            zone=zone_of(texts.get("time_zone") or self.property("glide.sys.default.tz")),
+            date_format=texts.get("date_format") or self.property("glide.sys.date_format") or "yyyy-MM-dd",
+            time_format=texts.get("time_format") or self.property("glide.sys.time_format") or "HH:mm:ss",
+        )
+
+    def acting(self, user_name: str) -> User:
+        """A user in whose name something is written; one without a record (`system`) acts as itself."""
+        found = self.user(user_name)
+        return found or User(user_name, user_name, user_name, frozenset({"admin"}), zone_of("UTC"))
+
+    def moment(self, user: User) -> Moment:
+        return Moment(self.clock.now(), user.zone, user.sys_id, user.user_name)
+
+    def property(self, name: str) -> str:
+        """The value of a sys_properties row; empty where there is none."""
+        self.storage.ensure("sys_properties", ("name", "value"))
+        rows = self.storage.rows('SELECT value FROM "sys_properties" WHERE name = ? COLLATE NOCASE', (name,))
+        return str(rows[0][0] or "") if rows else ""
+
+
+def _batches(rows: Iterable[Mapping[str, str]]) -> Iterator[Sequence[Mapping[str, str]]]:
+    source = iter(rows)
+    while batch := list(islice(source, _BATCH)):
+        yield batch

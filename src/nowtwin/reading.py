@@ -1,0 +1,123 @@
+"""Reading rows: an encoded query over a table to a page of columns of stored texts.
+
+The page is cut before the rows that the user may not see are taken out, and the total does not know of them
+(servicenow-api.md 1.4, fidelity traps 1 and 2).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nowtwin.access import HideRule
+from nowtwin.dictionary import Dictionary
+from nowtwin.query.dates import Moment
+from nowtwin.query.fields import Field, Source
+from nowtwin.query.parse import Query, parse
+from nowtwin.query.render import Conditions, Sql
+from nowtwin.storage import Storage
+from nowtwin.switches import Switches
+from nowtwin.values import JOURNAL_TYPES, NUMERIC_TYPES, PASSWORD_TYPES, Stored
+
+UNIQUE = frozenset({"sys_id"})
+_CACHED_COUNTS = 512
+_TIE_SHIFTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows of which table, in whose eyes."""
+
+    table: str
+    query: Query
+    moment: Moment
+    hidden: tuple[HideRule, ...] = ()
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Columns of texts, all of the same length; `sys_ids` names the rows."""
+
+    sys_ids: tuple[str, ...]
+    keys: tuple[str, ...]
+    fields: tuple[Field, ...]
+    columns: tuple[tuple[str, ...], ...]
+
+
+class Reader:
+    def __init__(self, dictionary: Dictionary, storage: Storage) -> None:
+        self._dictionary = dictionary
+        self._storage = storage
+        self._counts: dict[tuple[str, tuple[Stored, ...]], tuple[tuple[int, ...], int]] = {}
+
+    def page(
+        self, wanted: Wanted, paths: Sequence[str], switches: Switches, *, limit: int | None = None, offset: int = 0
+    ) -> Page:
+        """Rows of a query as columns, one per known path; unknown paths are left out."""
+        source = Source(self._dictionary, self._storage, wanted.table)
+        fields = {path: field for path in paths if (field := source.field(path)) is not None}
+        conditions = Conditions(source, switches, wanted.moment, closed=wanted.closed)
+        where = self._where(source, conditions, wanted)
+        order = conditions.order(wanted.query)
+        if order and limit and switches.shuffle_ties and UNIQUE.isdisjoint(o.field for o in wanted.query.order):
+            order.append(f"substr({source.alias}.sys_id, {1 + offset // limit % _TIE_SHIFTS})")
+        hidden = self._hidden(wanted, switches)
+        selected = [f"{source.alias}.sys_id", hidden.text, *(_output(field) for field in fields.values())]
+        sql = f"SELECT {', '.join(selected)} FROM {source.from_clause()}"  # noqa: S608 - built from quoted names
+        sql += f" WHERE {where.text}" if where.text else ""
+        sql += f" ORDER BY {', '.join(order)}" if order else ""
+        sql += " LIMIT ? OFFSET ?"
+        bounds = (-1 if limit is None else limit, offset)
+        rows = self._storage.rows(sql, (*hidden.parameters, *where.parameters, *bounds))
+        if wanted.hidden:
+            rows = [row for row in rows if not row[1]]
+        columns = tuple(zip(*rows, strict=True)) if rows else ((),) * (len(fields) + 2)
+        return Page(columns[0], tuple(fields), tuple(fields.values()), columns[2:])
+
+    def count(self, wanted: Wanted, switches: Switches) -> int:
+        """How many rows match, blind to hidden ones; cached until one of the tables is written."""
+        source = Source(self._dictionary, self._storage, wanted.table)
+        where = self._where(source, Conditions(source, switches, wanted.moment, closed=wanted.closed), wanted)
+        sql = f"SELECT count(*) FROM {source.from_clause()}"  # noqa: S608 - built from quoted names
+        sql += f" WHERE {where.text}" if where.text else ""
+        with self._storage.lock:
+            versions = tuple(self._storage.versions.get(root, 0) for root in sorted(source.roots))
+            known = self._counts.get((sql, where.parameters))
+            if known and known[0] == versions:
+                return known[1]
+            total = self._storage.rows(sql, where.parameters)[0][0]
+            if len(self._counts) >= _CACHED_COUNTS:
+                self._counts.clear()
+            self._counts[sql, where.parameters] = (versions, int(total or 0))
+        return int(total or 0)
+
+    def _where(self, source: Source, conditions: Conditions, wanted: Wanted) -> Sql:
+        rendered = conditions.where(wanted.query)
+        of_class = source.class_condition()
+        clauses = [text for text in (of_class, rendered.text if rendered else None) if text]
+        return Sql(" AND ".join(clauses), rendered.parameters if rendered else ())
+
+    def _hidden(self, wanted: Wanted, switches: Switches) -> Sql:
+        """A flag per row: one of the hide rules covers it."""
+        flags, parameters = [], []
+        for rule in wanted.hidden:
+            source = Source(self._dictionary, self._storage, rule.table, "h")
+            where = self._where(
+                source,
+                Conditions(source, switches, wanted.moment),
+                Wanted(rule.table, parse(rule.query), wanted.moment),
+            )
+            condition = f" WHERE {where.text}" if where.text else ""
+            flags.append(f"t.sys_id IN (SELECT h.sys_id FROM {source.from_clause()}{condition})")  # noqa: S608 - built from quoted names
+            parameters.extend(where.parameters)
+        return Sql(" OR ".join(flags) or "0", tuple(parameters))
+
+
+def _output(field: Field) -> str:
+    """SQL of the text that goes out for a column."""
+    if field.column.type in JOURNAL_TYPES or field.sql == "NULL":
+        return "''"
+    if field.column.type in PASSWORD_TYPES:
+        return f"CASE WHEN {field.sql} IS NULL THEN '' ELSE '********' END"
+    if field.column.type in NUMERIC_TYPES:
+        return f"ifnull(CAST({field.sql} AS TEXT), '')"
+    return f"ifnull({field.sql}, '')"

@@ -1,0 +1,154 @@
+"""Which API answers which path, who is asking, and what a refusal looks like: Request in, Answer out, no server."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from nowtwin import errors
+from nowtwin.apis import current_user, oauth, table
+from nowtwin.errors import Refused
+from nowtwin.http import Answer, Request, refusal
+from nowtwin.instance import Instance
+from nowtwin.users import User
+
+Handler = Callable[[Instance, Request, "re.Match[str]"], Answer]
+TABLE = re.compile(r"/api/now(?:/(?P<version>v1|v2))?/table/(?P<table>[^/]+)(?:/(?P<sys_id>[^/]+))?/?")
+_CURRENT_USER = re.compile(r"/api/now(?:/v\d)?/ui/user/current_user")
+_VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+
+
+def answer(instance: Instance, request: Request) -> Answer:
+    """The answer to a request, refusals included. `request.user` is set by the authentication here."""
+    request = _overridden(request)
+    try:
+        if request.path == "/oauth_token.do":
+            return oauth.issue_token(instance, request)
+        if request.path == "/oauth_revoke_token.do":
+            return oauth.revoke_token(instance, request)
+        user = authenticate(instance, request)
+        return _with_session(instance, request, user, dispatch(instance, request.signed_in(user)))
+    except Refused as refused:
+        return refusal(refused)
+
+
+def dispatch(instance: Instance, request: Request) -> Answer:
+    """The answer of the API that the path names, for a signed-in request. Raises Refused."""
+    if len(request.body) > instance.switches.body_limit:
+        raise Refused(
+            400,
+            "Exception while reading request",
+            f"Rejected large REST payload with content-length = {len(request.body)} bytes. "
+            f"Max allowed: {instance.switches.body_limit} bytes.",
+        )
+    _refuse_accept(request)
+    for pattern, handler in _ROUTES:
+        if found := pattern.fullmatch(request.path):
+            return handler(instance, request, found)
+    raise errors.no_such_resource()
+
+
+def _overridden(request: Request) -> Request:
+    """`X-HTTP-Method-Override` lets a POST stand for another verb (1.1)."""
+    wanted = request.headers.get("x-http-method-override", "").upper()
+    if request.method == "POST" and wanted in _VERBS:
+        return replace(request, method=wanted)
+    return request
+
+
+def _refuse_accept(request: Request) -> None:
+    accept = request.headers.get("accept", "*/*")
+    if not any(kind in accept for kind in ("*/*", "application/*", "json")):
+        raise Refused(406, "Not acceptable", f"Cannot produce any of the accepted content types: {accept}")
+
+
+# -- authentication ------------------------------------------------------------------------------------------------
+
+
+def authenticate(instance: Instance, request: Request) -> User:
+    """The user behind Basic, Bearer or a session cookie. Raises Refused 401."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    user_name: str | None = None
+    if scheme.lower() == "basic":
+        user_name = _basic(instance, secret)
+    elif scheme.lower() == "bearer":
+        user_name = instance.accounts.bearer(secret.strip(), instance.clock.now())
+    elif not scheme:
+        user_name = instance.accounts.session_user(cookie(request, "JSESSIONID"))
+    user = instance.user(user_name) if user_name else None
+    if user is None:
+        raise errors.not_authenticated()
+    return user
+
+
+def _basic(instance: Instance, secret: str) -> str | None:
+    try:
+        user_name, _, password = base64.b64decode(secret, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return user_name if instance.accounts.verify(user_name, password) else None
+
+
+def claimed_user(instance: Instance, request: Request) -> str | None:
+    """The name a request signs in with, proven or not: for the journal of calls and for fault rules."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(secret, validate=True).decode().partition(":")[0]
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    if scheme.lower() == "bearer":
+        return instance.accounts.bearer(secret.strip(), instance.clock.now())
+    return instance.accounts.session_user(cookie(request, "JSESSIONID"))
+
+
+def cookie(request: Request, name: str) -> str:
+    for part in request.headers.get("cookie", "").split(";"):
+        key, _, value = part.strip().partition("=")
+        if key == name:
+            return value
+    return ""
+
+
+def _with_session(instance: Instance, request: Request, user: User, done: Answer) -> Answer:
+    """Session headers; a caller without a live session of its own gets the cookies of a new one."""
+    headers = (("X-Is-Logged-In", "true"), *done.headers)
+    if instance.accounts.session_user(cookie(request, "JSESSIONID")) != user.user_name:
+        session = instance.accounts.open_session(user.user_name)
+        headers += (
+            ("Set-Cookie", f"JSESSIONID={session}; Path=/; HttpOnly"),
+            ("Set-Cookie", "glide_user_route=glide.nowtwin; Path=/; HttpOnly"),
+            ("Set-Cookie", "BIGipServerpool_nowtwin=nowtwin; Path=/; HttpOnly"),
+        )
+    return replace(done, headers=headers)
+
+
+# -- the Table API -------------------------------------------------------------------------------------------------
+
+
+def _table(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
+    name, sys_id, version = found["table"], found["sys_id"], found["version"] or ""
+    method = "GET" if request.method == "HEAD" else request.method
+    if sys_id is None:
+        if method == "GET":
+            return table.list_records(instance, request, name, version)
+        if method == "POST":
+            return table.insert_record(instance, request, name)
+    elif method == "GET":
+        return table.read_record(instance, request, name, sys_id)
+    elif method in {"PUT", "PATCH"}:
+        return table.update_record(instance, request, name, sys_id)
+    elif method == "DELETE":
+        return table.delete_record(instance, request, name, sys_id)
+    raise Refused(405, "Method not supported", f"{request.method} is not supported here")
+
+
+def _current_user(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
+    return current_user.read_current_user(instance, request)
+
+
+_ROUTES: tuple[tuple["re.Pattern[str]", Handler], ...] = (
+    (TABLE, _table),
+    (_CURRENT_USER, _current_user),
+)

@@ -1,0 +1,87 @@
+"""What the platform's own rules derive from a write (servicenow-api.md 11.1): priority, states, active, stamps.
+
+Pure: takes the record before and after, and says what else changes. Only tables of the task family have such rules.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Values = Mapping[str, str]
+
+_PRIORITY = {
+    ("1", "1"): "1", ("1", "2"): "2", ("1", "3"): "3",
+    ("2", "1"): "2", ("2", "2"): "3", ("2", "3"): "4",
+    ("3", "1"): "3", ("3", "2"): "4", ("3", "3"): "5",
+}  # fmt: skip
+_TASK_CLOSED = frozenset({"3", "4", "7"})
+_INCIDENT_RESOLVED = "6"
+_INCIDENT_CLOSED = frozenset({"7", "8"})
+_PRIORITY_TABLES = frozenset({"incident", "problem", "change_request"})
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that is about to happen: the class with its ancestors, the record before and as it would become."""
+
+    lineage: tuple[str, ...]
+    before: Values
+    after: Values
+    user_id: str
+    stamp: str
+
+    def changed(self, element: str) -> bool:
+        return self.before.get(element, "") != self.after.get(element, "")
+
+
+def derive(write: Write) -> dict[str, str]:
+    """The further columns that the platform's rules set."""
+    if "task" not in write.lineage:
+        return {}
+    more: dict[str, str] = {}
+    if _PRIORITY_TABLES.intersection(write.lineage):
+        more |= _priority(write)
+    if "incident" in write.lineage:
+        more |= _incident(write)
+    else:
+        more |= _task(write)
+    if write.after.get("number"):
+        more["task_effective_number"] = write.after["number"]
+    return {element: value for element, value in more.items() if write.after.get(element, "") != value}
+
+
+def _priority(write: Write) -> dict[str, str]:
+    """The priority look-up over impact and urgency; it overrides a priority that was written."""
+    found = _PRIORITY.get((write.after.get("impact", ""), write.after.get("urgency", "")))
+    return {} if found is None else {"priority": found}
+
+
+def _incident(write: Write) -> dict[str, str]:
+    """`state` and `incident_state` move together, `state` first when both were written; 7 and 8 close."""
+    element = "incident_state" if write.changed("incident_state") and not write.changed("state") else "state"
+    state = write.after.get(element, "")
+    if not state:
+        return {}
+    more = {"state": state, "incident_state": state, "active": "false" if state in _INCIDENT_CLOSED else "true"}
+    if not write.changed(element) and write.before:
+        return more
+    if state == _INCIDENT_RESOLVED and not write.after.get("resolved_at"):
+        more |= {"resolved_at": write.stamp, "resolved_by": write.after.get("resolved_by") or write.user_id}
+    if state in _INCIDENT_CLOSED and not write.after.get("closed_at"):
+        more |= {"closed_at": write.stamp, "closed_by": write.after.get("closed_by") or write.user_id}
+    return more
+
+
+def _task(write: Write) -> dict[str, str]:
+    """Base task: a closed state clears `active`, and `active` moved by itself moves the state."""
+    if "problem" in write.lineage or "change_request" in write.lineage:
+        return {}
+    closed = write.after.get("state", "") in _TASK_CLOSED
+    if write.changed("state"):
+        return {"active": "false" if closed else "true"}
+    if write.before and write.changed("active"):
+        opened = write.after.get("active") == "true"
+        if opened and closed:
+            return {"state": "1"}
+        if not opened and not closed:
+            return {"state": "3"}
+    return {}

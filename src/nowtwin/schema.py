@@ -1,0 +1,25 @@
+"""The schema that nowtwin ships: base tables of the platform (data/NOTICE.md), read once per process."""
+
+import gzip
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+
+from nowtwin.dictionary import Dictionary
+
+
+@cache
+def _shipped() -> Dictionary:
+    data = files("nowtwin") / "data"
+    dictionary = Dictionary()
+    # What the supplement says wins over the registry's declarations, which lack name-keyed references.
+    dictionary.merge(msgspec.json.decode((data / "supplement.json").read_bytes()))
+    packed = (data / "servicenow_schema.registry_only.json.gz").read_bytes()
+    dictionary.merge(msgspec.json.decode(gzip.decompress(packed)))
+    return dictionary
+
+
+def shipped_dictionary() -> Dictionary:
+    """A dictionary of one's own with the shipped schema."""
+    return _shipped().copy()

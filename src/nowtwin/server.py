@@ -1,0 +1,160 @@
+"""The HTTP server around an Instance: uvicorn in a thread of its own, on loopback, with or without TLS.
+
+It listens before `start` returns, on a free port when asked for port 0, and stops without leaving connections open.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+import tempfile
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from nowtwin.app import App
+from nowtwin.instance import Instance
+
+_BACKLOG = 1024
+_KEEP_ALIVE = 75
+
+
+class _Transports:
+    """Open connections by the client's address."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, int], asyncio.Transport] = {}
+
+    def add(self, client: tuple[str, int], transport: asyncio.Transport) -> None:
+        self._open[client] = transport
+
+    def remove(self, client: tuple[str, int]) -> None:
+        self._open.pop(client, None)
+
+    def abort(self, client: tuple[str, int]) -> None:
+        transport = self._open.pop(client, None)
+        if transport is not None:
+            transport.abort()
+
+
+def _protocol(transports: _Transports) -> type[H11Protocol]:
+    class Protocol(H11Protocol):
+        """uvicorn's protocol that also tells which transport belongs to which client."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if self.client:
+                transports.add(self.client, transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.client:
+                transports.remove(self.client)
+            super().connection_lost(exc)
+
+    return Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A self-signed certificate for loopback, in PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+def make_certificate(directory: Path) -> Certificate:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "nowtwin")])
+    now = datetime.now(UTC)  # noqa: TID251 - clients check the certificate against the real time
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=365))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    made = Certificate(directory / "nowtwin.crt", directory / "nowtwin.key")
+    made.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    made.key.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    made.key.chmod(0o600)
+    return made
+
+
+class Server:
+    """Serves one Instance at `port`, and over TLS at `tls_port` if that is given. Port 0 picks a free one."""
+
+    def __init__(
+        self, instance: Instance, *, host: str = "127.0.0.1", port: int = 0, tls_port: int | None = None
+    ) -> None:
+        if not ipaddress.ip_address(host).is_loopback:
+            raise ValueError(f"nowtwin listens on loopback only, not on {host}")
+        self._directory = tempfile.TemporaryDirectory(prefix="nowtwin-tls-")
+        self._host = host
+        self._sockets = [socket.create_server((host, port), backlog=_BACKLOG)]
+        self.certificate: Path | None = None
+        self._servers = [self._make(instance, None)]
+        if tls_port is not None:
+            made = make_certificate(Path(self._directory.name))
+            self.certificate = made.certificate
+            self._sockets.append(socket.create_server((host, tls_port), backlog=_BACKLOG))
+            self._servers.append(self._make(instance, made))
+        self._thread = threading.Thread(target=self._run, name="nowtwin", daemon=True)
+        instance.url = self.url
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._host}:{self._sockets[0].getsockname()[1]}"
+
+    @property
+    def tls_url(self) -> str | None:
+        return f"https://{self._host}:{self._sockets[1].getsockname()[1]}" if self.certificate else None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        for server in self._servers:
+            server.should_exit = True
+        self._thread.join()
+        self._directory.cleanup()
+
+    def _make(self, instance: Instance, certificate: Certificate | None) -> uvicorn.Server:
+        transports = _Transports()
+        config = uvicorn.Config(
+            App(instance, transports),
+            http=_protocol(transports),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            date_header=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=1,
+            ssl_certfile=certificate.certificate if certificate else None,
+            ssl_keyfile=certificate.key if certificate else None,
+            ssl_version=ssl.PROTOCOL_TLS_SERVER,
+        )
+        return uvicorn.Server(config)
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        pairs = zip(self._servers, self._sockets, strict=True)
+        await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in pairs))

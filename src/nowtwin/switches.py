@@ -1,0 +1,41 @@
+"""Behaviours of the platform that sources leave open or that differ between releases.
+
+Each is a named switch with the default that the evidence favours; servicenow-api.md marks them [unsure].
+Properties of the instance (`sys_properties`) that switch documented behaviour are read from that table instead.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    case_insensitive_strings: bool = True
+    """String comparison ignores case, as the usual MariaDB collation does (2.3)."""
+    double_caret_escapes: bool = False
+    """`^^` stands for a literal `^`; otherwise a doubled `^` is tolerated as one (2.1, 2.5)."""
+    query_dates_in_user_zone: bool = False
+    """Literal date-times in `sysparm_query` are read in the caller's zone instead of UTC (2.6)."""
+    order_references_by_display: bool = True
+    """ORDERBY on a reference sorts by what it displays."""
+    shuffle_ties: bool = True
+    """Pages over an order that is not unique lose and repeat rows (1.4); `sys_id` in the order cures it."""
+    unknown_choice_dropped: bool = True
+    """An unknown value of a choice column is ignored on write (1.7)."""
+    child_falls_back_to_parent_choices: bool = True
+    """A table without choice rows for a column uses its parent's (3.2)."""
+    truncate_long_strings: bool = True
+    """A string longer than `max_length` is cut instead of refused (1.7)."""
+    group_integers: bool = True
+    """Integers display with thousands separators (3.1)."""
+    no_count_drops_total: bool = True
+    """`sysparm_no_count=true` removes `X-Total-Count` and `rel="last"` (1.2)."""
+    pagination_url_limit: int = 6000
+    """Characters of a Link URL above which a paged list answers 400 `Pagination not supported` (1.4)."""
+    url_limit: int = 8192
+    """Bytes of a whole URL above which the answer is 414 (10)."""
+    body_limit: int = 10_485_760
+    """Bytes of a request body above which the answer is 400 (1.7)."""
+    refresh_token_rotates: bool = False
+    """A refresh grant hands out a new refresh token (7.1)."""
+    read_only_columns_protected: bool = False
+    """Columns that the dictionary marks read-only are ignored on write (1.7, Australia)."""

@@ -1,0 +1,35 @@
+"""For test suites: a running nowtwin as a context manager.
+
+with Instance() as instance, serve(instance) as server:
+    ... talk to server.url as admin / admin ...
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nowtwin.instance import Instance
+from nowtwin.server import Server
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """Where a served instance answers."""
+
+    url: str
+    """Over TLS when that was asked for."""
+    instance: Instance
+    certificate: Path | None = None
+    """The PEM file to trust for TLS."""
+
+
+@contextmanager
+def serve(instance: Instance, *, tls: bool = False) -> Iterator[RunningServer]:
+    """Serve the instance on a free loopback port until the block ends."""
+    server = Server(instance, tls_port=0 if tls else None)
+    server.start()
+    try:
+        yield RunningServer(server.tls_url or server.url, instance, server.certificate)
+    finally:
+        server.stop()

@@ -1,0 +1,180 @@
+"""Who may sign in: password hashes, sessions and OAuth tokens. The user's record itself is a row of sys_user.
+
+Passwords and tokens live only here, never in a table that the API can read.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_ROUNDS = 2_000
+_KEPT_SESSIONS = 10_000
+ACCESS_LIFETIME = timedelta(seconds=1800)
+REFRESH_LIFETIME = timedelta(seconds=8_640_000)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A signed-in user as the APIs need it."""
+
+    sys_id: str
+    user_name: str
+    name: str
+    roles: frozenset[str]
+    zone: ZoneInfo
+    date_format: str = "yyyy-MM-dd"
+    time_format: str = "HH:mm:ss"
+
+    @property
+    def admin(self) -> bool:
+        return "admin" in self.roles
+
+
+def zone_of(name: str | None) -> ZoneInfo:
+    """The zone of that name, UTC where it is empty or unknown."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class _Credential:
+    salt: bytes
+    digest: bytes
+    roles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """An entry of the Application Registry."""
+
+    client_id: str
+    client_secret: str
+    access_lifetime: timedelta = ACCESS_LIFETIME
+    refresh_lifetime: timedelta = REFRESH_LIFETIME
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    access: str
+    refresh: str
+    user_name: str
+    client_id: str
+    access_ends: datetime
+    refresh_ends: datetime
+
+
+class Accounts:
+    """Credentials, registered OAuth clients, live tokens and sessions."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._credentials: dict[str, _Credential] = {}
+        self._verified: set[bytes] = set()
+        self.clients: dict[str, Client] = {}
+        self._tokens: dict[str, Token] = {}
+        self._sessions: dict[str, str] = {}
+
+    def set_password(self, user_name: str, password: str, roles: frozenset[str]) -> None:
+        salt = self._random.randbytes(16)
+        self._verified.clear()
+        self._credentials[user_name] = _Credential(salt, _digest(salt, password), roles)
+
+    def roles(self, user_name: str) -> frozenset[str]:
+        credential = self._credentials.get(user_name)
+        return credential.roles if credential else frozenset()
+
+    def verify(self, user_name: str, password: str) -> bool:
+        credential = self._credentials.get(user_name)
+        if credential is None:
+            return False
+        proof = hashlib.sha256(credential.salt + user_name.encode() + b"\0" + password.encode()).digest()
+        if proof in self._verified:
+            return True
+        if hmac.compare_digest(_digest(credential.salt, password), credential.digest):
+            self._verified.add(proof)
+            return True
+        return False
+
+    # -- sessions ----------------------------------------------------------------------------------------------
+
+    def open_session(self, user_name: str) -> str:
+        session = self._random.randbytes(16).hex().upper()
+        self._sessions[session] = user_name
+        if len(self._sessions) > _KEPT_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        return session
+
+    def session_user(self, session: str) -> str | None:
+        return self._sessions.get(session)
+
+    # -- OAuth -------------------------------------------------------------------------------------------------
+
+    def client(self, client_id: str, client_secret: str) -> Client | None:
+        client = self.clients.get(client_id)
+        if client and hmac.compare_digest(client.client_secret.encode(), client_secret.encode()):
+            return client
+        return None
+
+    def grant(self, client: Client, user_name: str, now: datetime) -> Token:
+        """The user's token for this client: the live one while it lasts, else a new one (7.1)."""
+        live = next((t for t in self._of(client, user_name) if t.access_ends > now and t.refresh_ends > now), None)
+        if live:
+            return live
+        token = Token(
+            access=self._secret(),
+            refresh=self._secret(),
+            user_name=user_name,
+            client_id=client.client_id,
+            access_ends=now + client.access_lifetime,
+            refresh_ends=now + client.refresh_lifetime,
+        )
+        self._tokens[token.access] = token
+        return token
+
+    def renew(self, client: Client, refresh: str, now: datetime, *, rotate: bool) -> Token | None:
+        """A token for a refresh token; None where that is unknown, of another client, revoked or expired."""
+        held = [t for t in self._tokens.values() if t.refresh == refresh and t.client_id == client.client_id]
+        if not held or held[-1].refresh_ends <= now:
+            return None
+        last = held[-1]
+        if last.access_ends > now and not rotate:
+            return last
+        for token in held:
+            del self._tokens[token.access]
+        token = Token(
+            access=self._secret(),
+            refresh=self._secret() if rotate else refresh,
+            user_name=last.user_name,
+            client_id=client.client_id,
+            access_ends=now + client.access_lifetime,
+            refresh_ends=last.refresh_ends,
+        )
+        self._tokens[token.access] = token
+        return token
+
+    def bearer(self, access: str, now: datetime) -> str | None:
+        """The user name that an access token stands for, while it is valid."""
+        token = self._tokens.get(access)
+        return token.user_name if token and token.access_ends > now else None
+
+    def revoke(self, secret: str) -> bool:
+        """Forget an access or refresh token and its pair."""
+        gone = [t.access for t in self._tokens.values() if secret in {t.access, t.refresh}]
+        for access in gone:
+            del self._tokens[access]
+        return bool(gone)
+
+    def _of(self, client: Client, user_name: str) -> list[Token]:
+        return [t for t in self._tokens.values() if t.client_id == client.client_id and t.user_name == user_name]
+
+    def _secret(self) -> str:
+        return self._random.randbytes(48).hex()
+
+
+def _digest(salt: bytes, password: str) -> bytes:
+    return hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ROUNDS)
