@@ -1,0 +1,222 @@
+"""What an operator may set, read once at the start: `<home>/nowbridge.toml`, then the environment, which wins.
+
+Connections, tables and credentials are no settings: they live in the database, credentials sealed. Only `cli` and
+`wiring` see this module; every other part is handed the few values it needs. docs/settings.md lists them all, and a
+test holds that page and this class equal.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from nowbridge.model.errors import Stop
+
+FILE: Final = "nowbridge.toml"
+_PAGE: Final = "docs/settings.md lists every setting."
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Each field's description is the line of docs/settings.md."""
+
+    home: Annotated[
+        str, Meta(description="The folder for the settings file, the master key and the embedded database.")
+    ]
+    database_url: Annotated[
+        str, Meta(description="A PostgreSQL of your own (15 or later). Empty: the embedded one, started when needed.")
+    ] = ""
+    postgres_port: Annotated[
+        Port | None,
+        Meta(description="The port of the embedded PostgreSQL. Without it a free one is chosen once and kept."),
+    ] = None
+    key_file: Annotated[
+        str, Meta(description="The master key that seals credentials; a relative path counts from the home.")
+    ] = "master.key"
+    health_port: Annotated[Port, Meta(description="Where a worker answers health checks, on 127.0.0.1 only.")] = 8765
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least serious lines that are logged.")
+    ] = "info"
+    log_format: Annotated[Literal["text", "json"], Meta(description="Lines for people or for a log collector.")] = (
+        "text"
+    )
+    poll_seconds: Annotated[Seconds, Meta(description="The wait between two looks for changes of one table.")] = 2.0
+    safety_lag_seconds: Annotated[
+        Annotated[float, Meta(ge=0, le=300)],
+        Meta(
+            description="How old, by the instance's clock, a change must be before the cursor passes it: a slow transaction may commit with an older time."
+        ),
+    ] = 2.0
+    page_rows: Annotated[Annotated[int, Meta(ge=1, le=10_000)], Meta(description="Rows asked for in one read.")] = 2_000
+    requests_in_flight: Annotated[
+        Annotated[int, Meta(ge=1, le=64)],
+        Meta(description="Requests to one instance at a time and per worker; ServiceNow allows about four per node."),
+    ] = 4
+    heartbeat_seconds: Annotated[Seconds, Meta(description="How often a worker says that it lives.")] = 5.0
+    stalled_after_seconds: Annotated[
+        Seconds, Meta(description="Silence after which a worker counts as dead and its jobs are given back.")
+    ] = 20.0
+    lease_seconds: Annotated[
+        Seconds, Meta(description="How long claimed work stays with a worker that does not renew its claim.")
+    ] = 30.0
+    keep_changes_days: Annotated[
+        Annotated[int, Meta(ge=1, le=3_650)], Meta(description="How long the change feed `_sync_cdc` is kept.")
+    ] = 7
+
+    def __repr__(self) -> str:
+        # database_url may hold a password.
+        return f"Settings(home={self.home!r})"
+
+    @property
+    def key_path(self) -> Path:
+        return Path(self.home) / self.key_file
+
+
+VARIABLES: Final[Mapping[str, str]] = {
+    field: {"database_url": "DATABASE_URL", "log_level": "NOWBRIDGE_LOG"}.get(field, f"NOWBRIDGE_{field.upper()}")
+    for field in Settings.__struct_fields__
+}
+
+
+def load(environment: Mapping[str, str] = os.environ, *, home: Path | None = None) -> Settings:
+    """Read and check everything. `home` wins over NOWBRIDGE_HOME. An empty variable counts as not set.
+
+    Raises Stop `settings.unknown`, `settings.value` or `settings.file`, naming the file or variable at fault.
+    """
+    folder = home or home_of(environment)
+    file = folder / FILE
+    values: dict[str, Any] = {"home": str(folder.absolute())}
+    for name, value in _written(file).items():
+        values[name] = _checked(name, value, f"{name} in {file}", strict=True)
+        if name == "database_url":
+            _refuse_password(value, file)
+    for name, variable in VARIABLES.items():
+        if name != "home" and (text := environment.get(variable, "")):
+            values[name] = _checked(name, text, f"the environment variable {variable}", strict=False)
+    settings = Settings(**values)
+    _refuse_contradictions(settings)
+    return settings
+
+
+def home_of(environment: Mapping[str, str]) -> Path:
+    """NOWBRIDGE_HOME, else ~/.nowbridge, else (for accounts without a home) .nowbridge in the current folder."""
+    if given := environment.get("NOWBRIDGE_HOME"):
+        return Path(given).expanduser()
+    return Path(environment.get("HOME") or ".") / ".nowbridge"
+
+
+def allowed(name: str) -> str:
+    """The values that a setting takes, in words: `1 to 65535`."""
+    hint = _hints()[name]
+    metas, kinds = _taken_apart(hint)
+    if name == "database_url":
+        return "a URL `postgresql://...`"
+    literals = [value for kind in kinds for value in get_args(kind)]
+    if literals:
+        return ", ".join(literals)
+    if str in kinds:
+        return "a path"
+    unit = "a whole number" if int in kinds else "a number"
+    low = next((f"from {_plain(m.ge)}" for m in metas if m.ge is not None), None)
+    low = low or next((f"above {_plain(m.gt)}" for m in metas if m.gt is not None), "")
+    high = next((f"to {_plain(m.le)}" for m in metas if m.le is not None), "")
+    return f"{unit} {low} {high}"
+
+
+def description(name: str) -> str:
+    metas, _ = _taken_apart(_hints()[name])
+    return next(meta.description for meta in metas if meta.description)
+
+
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Settings, include_extras=True)
+
+
+def _taken_apart(hint: Any) -> tuple[list[Meta], list[Any]]:  # noqa: ANN401 - a type is no type of its own
+    """The notes on an annotation, at any depth, and the types under them."""
+    if hasattr(hint, "__metadata__"):
+        metas, kinds = _taken_apart(hint.__origin__)
+        return [*hint.__metadata__, *metas], kinds
+    if isinstance(hint, type) or getattr(hint, "__origin__", None) is Literal:
+        return [], [hint]
+    parts = [_taken_apart(part) for part in get_args(hint)]
+    return [meta for metas, _ in parts for meta in metas], [kind for _, kinds in parts for kind in kinds]
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)
+
+
+def _written(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            content = tomllib.load(opened)
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Stop(
+            "settings.file",
+            asked=f"read the settings file {file}",
+            answered=str(error),
+            hint="It is a TOML file: name = value.",
+        ) from error
+    known = [name for name in Settings.__struct_fields__ if name != "home"]
+    for name in content:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise Stop(
+                "settings.unknown",
+                asked=f"read the settings file {file}",
+                answered=f"there is no setting {name}",
+                hint=f"Did you mean {close[0]}? {_PAGE}" if close else _PAGE,
+            )
+    return content
+
+
+def _checked(name: str, value: object, where: str, *, strict: bool) -> Any:  # noqa: ANN401 - of the field's own type
+    try:
+        checked = msgspec.convert(value, _hints()[name], strict=strict)
+    except msgspec.ValidationError:
+        raise _bad(
+            where, f"{value!r} is not allowed" if name != "database_url" else "it is no text", allowed(name)
+        ) from None
+    if name == "database_url" and checked and urlsplit(str(checked)).scheme not in {"postgresql", "postgres"}:
+        raise _bad(where, "it is no URL of a PostgreSQL database", allowed(name))
+    return checked
+
+
+def _bad(where: str, answered: str, wanted: str) -> Stop:
+    return Stop("settings.value", asked=f"use {where}", answered=answered, hint=f"Allowed: {wanted}. {_PAGE}")
+
+
+def _refuse_password(url: str, file: Path) -> None:
+    if urlsplit(url).password is not None:
+        raise Stop(
+            "settings.value",
+            asked=f"use database_url in {file}",
+            answered="it holds a password, and settings hold no secrets",
+            hint="Put the password into ~/.pgpass, or the whole URL into the environment variable DATABASE_URL.",
+        )
+
+
+def _refuse_contradictions(settings: Settings) -> None:
+    """A worker must be able to miss a heartbeat without losing its work."""
+    for name in ("stalled_after_seconds", "lease_seconds"):
+        seconds = getattr(settings, name)
+        if seconds < 2 * settings.heartbeat_seconds:
+            raise Stop(
+                "settings.value",
+                asked=f"use {name} = {seconds:g} with heartbeat_seconds = {settings.heartbeat_seconds:g}",
+                answered="a worker that misses one heartbeat would lose its work",
+                hint=f"Set {name} to at least twice heartbeat_seconds.",
+            )
