@@ -1,4 +1,4 @@
-"""The queue: Procrastinate on the same Postgres, in a schema of its own so that `\\dt` shows users only their tables.
+r"""The queue: Procrastinate on the same Postgres, in a schema of its own so that `\dt` shows users only their tables.
 
 Procrastinate's SQL functions name their tables without a schema (traps, finding 31), so every connection that
 reaches them has its search path fixed here, and nobody defers a job but through `defer`.
@@ -42,7 +42,10 @@ def build(dsn: str, bodies: Bodies | None = None) -> App:
         conninfo=dsn,
         min_size=1,
         max_size=4,
-        kwargs={"options": f"-c search_path={SEARCH_PATH.replace(' ', '')} -c TimeZone=UTC", "application_name": "nowbridge queue"},
+        kwargs={
+            "options": f"-c search_path={SEARCH_PATH.replace(' ', '')} -c TimeZone=UTC",
+            "application_name": "nowbridge queue",
+        },
     )
     app = App(connector=connector)
     if bodies is not None:

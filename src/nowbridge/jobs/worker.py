@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
+from procrastinate import App
 
 from nowbridge.jobs import queue
 from nowbridge.model.errors import NowbridgeError
@@ -146,7 +147,7 @@ class Worker:
             await workers.beat(connection, self.holder.name, {}, now=self.clock())
         return False
 
-    async def _reap(self, app: queue.App) -> bool:
+    async def _reap(self, app: App) -> bool:
         async with workers.leading(self.database) as leader:
             if leader:
                 given_back = await queue.retry_stalled(app, stalled_after=self.duties.stalled_after, now=self.clock())
@@ -157,7 +158,8 @@ class Worker:
     async def _repeat(self, step: Callable[[], Awaitable[bool]], *, every: float) -> None:
         """Do `step` again and again: at once while it finds work, else after a wait. What cannot be done now (a
         database or an instance out of reach, credentials that are refused) is said and tried again; a bug ends the
-        worker."""
+        worker.
+        """
         while not self.stop.is_set():
             try:
                 found = await step()

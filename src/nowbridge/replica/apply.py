@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from nowbridge.replica import misfits, rows
 from nowbridge.replica.labels import Labeller
@@ -40,7 +39,8 @@ class TableLoader:
 
     async def load_new(self, page: Page, after: AfterRows) -> int:
         """A page of a range that was empty: COPY straight into the table. Where a row turns out to be there already
-        (a change came first, a shard is read again), the page is merged instead. Returns the rows loaded."""
+        (a change came first, a shard is read again), the page is merged instead. Returns the rows loaded.
+        """
         try:
             return await self._load(page, self._copy_new, after)
         except NotEmpty:
@@ -80,9 +80,7 @@ class TableLoader:
     async def _prepared(self, columns: Columns, count: int) -> tuple[bytes, dict[str, str | None]]:
         words = await self._labeller.words(self.layout, columns)
         # Off the event loop: a page takes tens of milliseconds, and heartbeats must go on meanwhile.
-        encoded = await asyncio.to_thread(
-            lambda: rows.encode(rows.copy_columns(self.layout, columns, count, words))
-        )
+        encoded = await asyncio.to_thread(lambda: rows.encode(rows.copy_columns(self.layout, columns, count, words)))
         return encoded, self._own_labels(columns)
 
     def _own_labels(self, columns: Columns) -> dict[str, str | None]:

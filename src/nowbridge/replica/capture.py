@@ -20,7 +20,7 @@ from nowbridge.servicenow.pages import ChangeSweep, Cursor
 from nowbridge.servicenow.wire import Page, PageDecoder
 from nowbridge.store import leases, tables
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.leases import Holder, StreamLease
+from nowbridge.store.leases import Holder, StreamLease, StreamProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class Capture:
 
     async def poll(self, lease: StreamLease, loader: TableLoader) -> Pass:
         """One pass over a claimed stream. Failures are stored with the stream and retried later, longer each time.
-        Only LostLease and bugs come out."""
+        Only LostLease and bugs come out.
+        """
         try:
             return await self._poll(lease, loader)
         except LostLease:
@@ -57,8 +58,7 @@ class Capture:
 
     async def _poll(self, lease: StreamLease, loader: TableLoader) -> Pass:
         hi = (await self.instance.server_now()).replace(microsecond=0) - self.pace.safety_lag
-        if hi <= lease.cursor_time:
-            hi = lease.cursor_time
+        hi = max(lease.cursor_time, hi)
         sweep = ChangeSweep(
             queries.parse(loader.row.query), Cursor(lease.cursor_time, lease.cursor_id), hi, self.pace.page_rows
         )
@@ -83,16 +83,8 @@ class Capture:
 
     async def _apply(self, lease: StreamLease, loader: TableLoader, page: Page, cursor: Cursor, calls: int) -> int:
         async def move(connection: Connection, changed: int) -> None:
-            await leases.advance_stream(
-                connection,
-                lease,
-                self.holder,
-                cursor_time=cursor.time,
-                cursor_id=cursor.sys_id,
-                calls=calls,
-                changes=changed,
-                now=self.clock(),
-            )
+            progress = StreamProgress(cursor.time, cursor.sys_id, calls, changed)
+            await leases.advance_stream(connection, lease, self.holder, progress, now=self.clock())
 
         return await loader.merge_changes(page, move)
 

@@ -147,7 +147,8 @@ def label_columns(layout: Layout, table: str) -> list[tuple[str, str, bool]]:
 
 async def rewrite_renamed(database: Database, connection_id: int, *, chunk: int = 2_000) -> int:
     """Carry renames to the rows that show them, in chunks that lock briefly and leave out rows that a client holds.
-    Returns how many rows were rewritten. Changes that cannot be settled yet stay queued for the next call."""
+    Returns how many rows were rewritten. Changes that cannot be settled yet stay queued for the next call.
+    """
     async with database.transaction() as connection:
         changes = await store.pending_changes(connection, connection_id, limit=500)
         rows = await table_store.all_of(connection, connection_id) if changes else []

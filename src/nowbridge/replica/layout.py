@@ -65,7 +65,8 @@ class LabelKind(StrEnum):
 
 class LabelSource(msgspec.Struct, frozen=True):
     """Where a column's labels come from: for a choice the table and column that own the list, else the table that
-    the reference points at."""
+    the reference points at.
+    """
 
     kind: LabelKind
     table: str

@@ -6,14 +6,12 @@ ServiceNow lets odd text into typed columns (a script may write anything). Such 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
 
-from nowbridge.replica.layout import Layout, Role
+from nowbridge.replica.layout import Layout, ReplicaColumn, Role
 from nowbridge.servicenow import values
+from nowbridge.servicenow.values import Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +31,10 @@ def without_misfits(
     cleaned = dict(page)
     misfits: list[Misfit] = []
     for column in layout.loaded:
-        fits = FITS.get(column.pg_type)
         texts = cleaned.get(column.source)
-        if column.role is not Role.VALUE or fits is None or texts is None:
+        if column.role is not Role.VALUE or texts is None:
             continue
-        bad = [at for at, text in enumerate(texts) if text and not fits(text)]
+        bad = _misfits(column, texts)
         if bad:
             replaced = list(texts)
             for at in bad:
@@ -47,37 +44,19 @@ def without_misfits(
     return cleaned, tuple(misfits)
 
 
-def _parses(parse: Callable[[str], object]) -> Callable[[str], bool]:
-    def fits(text: str) -> bool:
-        try:
-            parse(text)
-        except (ValueError, InvalidOperation):
-            return False
-        return True
-
-    return fits
-
-
-def _whole(bits: int) -> Callable[[str], bool]:
-    def fits(text: str) -> bool:
-        return bool(re.fullmatch(r"[+-]?\d{1,20}", text, re.ASCII)) and -(2 ** (bits - 1)) <= int(text) < 2 ** (bits - 1)
-
-    return fits
+def _misfits(column: ReplicaColumn, texts: Sequence[str]) -> list[int]:
+    family = values.family_of(column.internal_type)
+    if family is Family.TEXT:
+        return []  # a NUL is left out when the row is encoded
+    bad = set(values.misfit_at(family, texts))
+    bits = BITS.get(column.pg_type)
+    if bits is not None:
+        bad.update(at for at, text in enumerate(texts) if text and at not in bad and not _holds(bits, int(text)))
+    return sorted(bad)
 
 
-def _numeric(text: str) -> bool:
-    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", text, re.ASCII) or len(text) > 1000:
-        return False
-    return Decimal(text).is_finite()
+def _holds(bits: int, number: int) -> bool:
+    return -(2 ** (bits - 1)) <= number < 2 ** (bits - 1)
 
 
-FITS: Mapping[str, Callable[[str], bool]] = {
-    "boolean": lambda text: text in ("true", "false", "1", "0"),
-    "integer": _whole(32),
-    "bigint": _whole(64),
-    "numeric": _numeric,
-    "timestamptz": _parses(lambda text: datetime.strptime(text, "%Y-%m-%d %H:%M:%S")),  # noqa: DTZ007 - form only
-    "date": _parses(date.fromisoformat),
-    "time": _parses(lambda text: time.fromisoformat(text.rpartition(" ")[2])),
-    "interval": _parses(values.duration_seconds),
-}
+BITS = {"integer": 32, "bigint": 64}

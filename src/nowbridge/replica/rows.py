@@ -8,15 +8,16 @@ escaped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from nowbridge.replica.layout import LabelKind, Layout, ReplicaColumn, Role
 from nowbridge.servicenow import values
+from nowbridge.servicenow.values import Family
 
 SEPARATOR = "\x1f"
 ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", SEPARATOR: "\\x1f", "\x00": None})
-COPY_OPTIONS = "(FORMAT text, DELIMITER E'\\x1f', NULL '')"
 
 Texts = Sequence[str]
 Converter = Callable[[Texts], Texts]
@@ -40,7 +41,7 @@ def referenced(layout: Layout, page: Mapping[str, Texts]) -> dict[str, set[str]]
         keys = wanted.setdefault(source.table, set())
         distinct = set(page[column.source])
         if source.kind is LabelKind.LIST:
-            distinct = {part.strip() for text in distinct for part in text.split(",")}
+            distinct = {key for text in distinct for key in values.list_items(text)}
         keys |= distinct
     for keys in wanted.values():
         keys.discard("")
@@ -49,7 +50,8 @@ def referenced(layout: Layout, page: Mapping[str, Texts]) -> dict[str, set[str]]
 
 def copy_columns(layout: Layout, page: Mapping[str, Texts], rows: int, labels: Labels) -> list[Texts]:
     """One sequence of COPY fields, unescaped, for each of `layout.loaded`. A source column that the page lacks (the
-    account may not read it) is NULL throughout."""
+    account may not read it) is NULL throughout.
+    """
     empty = [""] * rows
     return [_column(column, page.get(column.source, empty), labels) for column in layout.loaded]
 
@@ -59,13 +61,7 @@ def encode(columns: Sequence[Texts]) -> bytes:
     lines = list(map(SEPARATOR.join, zip(*columns, strict=True)))
     separators = len(columns) - 1
     for at, line in enumerate(lines):
-        if (
-            "\n" in line
-            or "\\" in line
-            or "\r" in line
-            or "\x00" in line
-            or line.count(SEPARATOR) != separators
-        ):
+        if "\n" in line or "\\" in line or "\r" in line or "\x00" in line or line.count(SEPARATOR) != separators:
             lines[at] = SEPARATOR.join([column[at].translate(ESCAPES) for column in columns])
     lines.append("")
     return "\n".join(lines).encode("utf-8", "replace")
@@ -88,34 +84,13 @@ def _labelled(column: ReplicaColumn, texts: Texts, labels: Labels) -> Texts:
         else labels.records.get(source.table, {})
     )
     if source.kind is LabelKind.LIST:
-        return [array_literal(map(words.get, keys, keys)) if keys else "" for keys in map(split_list, texts)]
+        return [values.array(map(words.get, keys, keys)) if keys else "" for keys in map(values.list_items, texts)]
     return list(map(words.get, texts, texts))
 
 
-def split_list(text: str) -> list[str]:
-    """The members of a glide list: comma separated, blanks around them and empty ones of no meaning."""
-    return [part for part in map(str.strip, text.split(",")) if part] if text else []
-
-
-def array_literal(parts: Iterable[str]) -> str:
-    """A Postgres text[] literal."""
-    quoted = ('"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"' for part in parts)
-    return "{" + ",".join(quoted) + "}"
-
-
-def arrays(texts: Texts) -> Texts:
-    return [array_literal(keys) if keys else "" for keys in map(split_list, texts)]
-
-
-def intervals(texts: Texts) -> Texts:
-    """A duration on the wire is a moment after the epoch (servicenow-api.md 3.1)."""
-    return [f"{values.duration_seconds(text)} seconds" if text else "" for text in texts]
-
-
-def times(texts: Texts) -> Texts:
-    """A time of day on the wire carries the date 1970-01-01."""
-    return [text.rpartition(" ")[2] for text in texts]
-
-
-# Types whose wire text Postgres does not read by itself.
-CONVERTERS: Mapping[str, Converter] = {"interval": intervals, "text[]": arrays, "time": times}
+# Types whose wire text Postgres does not read by itself; the rest is left to it, and `misfits` comes after a refusal.
+CONVERTERS: Mapping[str, Converter] = {
+    "interval": partial(values.column, Family.DURATION),
+    "text[]": partial(values.column, Family.LIST),
+    "time": partial(values.column, Family.TIME),
+}

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import msgspec
 
 from nowbridge.model.errors import LostLease, Stop
-
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.backfill import Backfill, finish_table
 from nowbridge.replica.capture import Capture, Pass
@@ -35,7 +34,8 @@ async def add_tables(
     connection: Connection, instance: Instance, owner: ConnectionRow, specs: Sequence[TableSpec], clock: Clock
 ) -> list[TableRow]:
     """Discover the tables, make them in Postgres and note them as planned; those already replicated are left alone.
-    All in the caller's transaction, so that the job that loads them is queued with them or not at all."""
+    All in the caller's transaction, so that the job that loads them is queued with them or not at all.
+    """
     present = {row.source for row in await tables.all_of(connection, owner.id)}
     wanted = [spec for spec in specs if spec.source not in present]
     if not wanted:
@@ -44,9 +44,7 @@ async def add_tables(
     return [await _add(connection, owner, spec, plan_layout(found[spec.source]), clock) for spec in wanted]
 
 
-async def _add(
-    connection: Connection, owner: ConnectionRow, spec: TableSpec, layout: Layout, clock: Clock
-) -> TableRow:
+async def _add(connection: Connection, owner: ConnectionRow, spec: TableSpec, layout: Layout, clock: Clock) -> TableRow:
     relation = Relation(owner.schema_name, spec.name or spec.source)
     if await ddl.exists(connection, relation):
         raise Stop(
@@ -57,15 +55,8 @@ async def _add(
         )
     columns = [ColumnDefinition(c.name, c.pg_type, c.comment) for c in layout.columns]
     await ddl.create_table(connection, relation, f"{layout.label} ({layout.table}) of {owner.url}", columns)
-    return await tables.add(
-        connection,
-        connection_id=owner.id,
-        source=spec.source,
-        relation=relation,
-        query=spec.query,
-        layout=msgspec.to_builtins(layout),
-        now=clock(),
-    )
+    new = tables.NewTable(owner.id, spec.source, relation, spec.query, msgspec.to_builtins(layout))
+    return await tables.add(connection, new, now=clock())
 
 
 @dataclass(slots=True)
@@ -86,7 +77,8 @@ class Replica:
 
     async def prepare(self) -> int:
         """Make every planned table ready to be loaded: labels, choices, shards, and a change stream that begins
-        before all of them were read. Returns the number of tables prepared."""
+        before all of them were read. Returns the number of tables prepared.
+        """
         async with self.database.transaction() as connection:
             planned = [r for r in await tables.all_of(connection, self.connection_id) if r.phase == "planned"]
         if not planned:

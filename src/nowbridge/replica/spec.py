@@ -22,7 +22,8 @@ SHARDS_AT_MOST = 16
 @dataclass(frozen=True, slots=True)
 class TableSpec:
     """One table to replicate. `query` is an encoded query passed on unchanged; `name` is the table's name here
-    (`as:`), the source's own when None."""
+    (`as:`), the source's own when None.
+    """
 
     source: str
     query: str = ""
@@ -32,7 +33,8 @@ class TableSpec:
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How the replica works: rows a page, the wait between polls, and the safety lag: changes younger than this by
-    the instance's clock are left to the next poll, because a transaction may still commit with an older time."""
+    the instance's clock are left to the next poll, because a transaction may still commit with an older time.
+    """
 
     page_rows: int = 2_000
     poll: timedelta = timedelta(seconds=2)
@@ -41,12 +43,14 @@ class Pace:
 
     def wait_after(self, error: NowbridgeError, failures: int) -> timedelta:
         """How long to leave work alone that has now failed `failures` + 1 times in a row. What somebody must mend first
-        (Stop) is tried again too, rarely, so that mending it is all that it takes."""
+        (Stop) is tried again too, rarely, so that mending it is all that it takes.
+        """
         if isinstance(error, Retry) and error.after is not None:
             return max(timedelta(seconds=error.after), self.poll)
         if isinstance(error, Stop):
             return self.failure_wait_at_most
-        return min(self.poll * 2 ** min(failures, 12), self.failure_wait_at_most)
+        doubled: timedelta = self.poll * 2 ** min(failures, 12)
+        return min(doubled, self.failure_wait_at_most)
 
 
 def layout_of(row: TableRow) -> Layout:

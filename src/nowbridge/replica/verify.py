@@ -37,7 +37,8 @@ Progress = Callable[[int], None]
 class Verdict:
     """What verifying one table found. `differing` rows are in both and unequal, `missing` ones only in ServiceNow,
     `extra` ones only here. `pending` rows changed so lately that the change stream is still to bring them. `wrong_labels`
-    are texts that differ from what ServiceNow displays, in a sample of `labels_compared`."""
+    are texts that differ from what ServiceNow displays, in a sample of `labels_compared`.
+    """
 
     table: str
     started_at: datetime
@@ -166,9 +167,7 @@ class Verifier:
     async def _is_gone(self, loader: TableLoader, verdict: Verdict, sys_id: str) -> bool:
         verdict.calls += 1
         base = queries.parse(loader.row.query)
-        count = await source.count(
-            self.instance, loader.row.source, base.where(queries.equals("sys_id", sys_id))
-        )
+        count = await source.count(self.instance, loader.row.source, base.where(queries.equals("sys_id", sys_id)))
         if count:
             verdict.hidden += 1  # it is there, and this account may no longer see it: not a deleted row
         return count == 0
@@ -196,7 +195,8 @@ class Verifier:
 
 def same_words(ours: str, displayed: str, value: str, *, many: bool) -> bool:
     """Whether our label says what ServiceNow displays. Where ServiceNow has no words (a reference to nothing shows
-    empty, a value outside the choice list stands in brackets), ours is the stored value."""
+    empty, a value outside the choice list stands in brackets), ours is the stored value.
+    """
     if ours == displayed or ours.strip() == displayed.strip():
         return True
     if many:

@@ -81,7 +81,9 @@ async def staged_after(connection: Connection, target: Target, moment: datetime)
     return {row[0] for row in await cursor.fetchall()}
 
 
-async def shown(connection: Connection, target: Target, columns: Sequence[str], sys_ids: Sequence[str]) -> list[tuple[str, ...]]:
+async def shown(
+    connection: Connection, target: Target, columns: Sequence[str], sys_ids: Sequence[str]
+) -> list[tuple[str, ...]]:
     """The texts that the replica shows in these columns, sys_id first; arrays as comma-separated lists."""
     cursor = await connection.execute(
         sql.SQL("SELECT sys_id, {} FROM {} WHERE sys_id = ANY(%s)").format(

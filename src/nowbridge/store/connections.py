@@ -23,43 +23,55 @@ class ConnectionRow:
     schema_name: str
 
 
+@dataclass(frozen=True, slots=True)
+class NewConnection:
+    """A connection as it is entered."""
+
+    name: str
+    url: str
+    auth: str
+    username: str | None
+    client_id: str | None
+    sealed: bytes
+
+
 COLUMNS = "id, name, url, auth, username, client_id, sealed, schema_name"
 
 
-async def save(
-    connection: Connection,
-    *,
-    name: str,
-    url: str,
-    auth: str,
-    username: str | None,
-    client_id: str | None,
-    sealed: bytes,
-    now: datetime,
-) -> ConnectionRow:
+async def save(connection: Connection, new: NewConnection, *, now: datetime) -> ConnectionRow:
     """Make the connection, or give an existing one of that name new credentials. The address of one that has tables
-    is not changed here: its replica would silently belong to two instances."""
+    is not changed here: its replica would silently belong to two instances.
+    """
     held = await connection.execute(
         "SELECT c.url FROM nowbridge.connection c WHERE c.name = %s"
         " AND EXISTS (SELECT 1 FROM nowbridge.replica_table t WHERE t.connection_id = c.id)",
-        (name,),
+        (new.name,),
     )
     row = await held.fetchone()
-    if row is not None and row[0] != url:
+    if row is not None and row[0] != new.url:
         raise Stop(
             "connection.other_instance",
-            asked=f"point connection {name} at {url}",
+            asked=f"point connection {new.name} at {new.url}",
             answered=f"its tables hold the records of {row[0]}",
             hint="Give the other instance a connection of its own: `nowbridge connect URL --name NAME`.",
         )
-    schema_name = "public" if await _is_first(connection, name) else name
+    schema_name = "public" if await _is_first(connection, new.name) else new.name
     cursor = await connection.execute(
         "INSERT INTO nowbridge.connection (name, url, auth, username, client_id, sealed, schema_name, created_at)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
         " ON CONFLICT (name) DO UPDATE SET url = excluded.url, auth = excluded.auth, username = excluded.username,"
         "   client_id = excluded.client_id, sealed = excluded.sealed"
         f" RETURNING {COLUMNS}",
-        (name, url, auth, username, client_id, sealed, schema_name, now),
+        (
+            new.name,
+            new.url,
+            new.auth,
+            new.username,
+            new.client_id,
+            new.sealed,
+            schema_name,
+            now,
+        ),
     )
     made = await cursor.fetchone()
     if made is None:

@@ -60,7 +60,7 @@ class Database:
     async def rows(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """The rows of one read."""
         async with self.transaction() as connection:
-            cursor = await connection.execute(query, parameters)  # type: ignore[arg-type]  # static SQL of this folder
+            cursor = await connection.execute(query, parameters)  # static SQL of this folder
             return await cursor.fetchall()
 
 

@@ -42,7 +42,7 @@ async def create_table(
     definitions = sql.SQL(", ").join(
         sql.SQL("{} {}{}").format(
             sql.Identifier(column.name),
-            sql.SQL(column.pg_type),  # type: ignore[arg-type]  # one of layout.TYPES
+            sql.SQL(column.pg_type),  # one of layout.TYPES
             sql.SQL(' COLLATE "C" PRIMARY KEY' if column.name == "sys_id" else ""),
         )
         for column in columns
@@ -50,9 +50,7 @@ async def create_table(
     await connection.execute(
         sql.SQL("CREATE TABLE {} ({}) WITH (fillfactor = 90)").format(relation.identifier, definitions)
     )
-    await connection.execute(
-        sql.SQL("COMMENT ON TABLE {} IS {}").format(relation.identifier, sql.Literal(comment))
-    )
+    await connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(relation.identifier, sql.Literal(comment)))
     for column in columns:
         await connection.execute(
             sql.SQL("COMMENT ON COLUMN {}.{} IS {}").format(

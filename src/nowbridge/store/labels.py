@@ -66,7 +66,8 @@ async def known(connection: Connection, connection_id: int, table: str, keys: Se
 
 async def generation(connection: Connection, connection_id: int) -> int:
     """How many times labels have changed. Takes a transaction id first: from now on `settle_change` waits for this
-    transaction, so whatever it writes by labels of this generation is gone over again if they change meanwhile."""
+    transaction, so whatever it writes by labels of this generation is gone over again if they change meanwhile.
+    """
     cursor = await connection.execute(
         "SELECT pg_current_xact_id(), (SELECT generation FROM nowbridge.label_generation WHERE connection_id = %s)",
         (connection_id,),
@@ -201,7 +202,8 @@ def _words(column: LabelColumn) -> sql.Composed:
 
 async def stamp_change(connection: Connection, change: LabelChange) -> bool:
     """Whether every transaction that may have read the old label has ended (traps, finding 23). The first call, made
-    after the rename was committed, notes which those are."""
+    after the rename was committed, notes which those are.
+    """
     cursor = await connection.execute(
         "UPDATE nowbridge.label_change"
         " SET settle_after = coalesce(settle_after, pg_snapshot_xmax(pg_current_snapshot())) WHERE id = %s"

@@ -42,7 +42,8 @@ class ShardLease:
 @dataclass(frozen=True, slots=True)
 class StreamLease:
     """A claimed change stream. Everything up to `cursor_time` (and within that second up to `cursor_id`, if given)
-    has been read."""
+    has been read.
+    """
 
     table_id: int
     cursor_time: datetime
@@ -60,6 +61,16 @@ class ShardProgress:
     hidden: int
     calls: int
     done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamProgress:
+    """What one committed page of changes adds: the cursor is where the stream now stands, the rest are increments."""
+
+    cursor_time: datetime
+    cursor_id: str
+    calls: int
+    changes: int
 
 
 async def add_shards(connection: Connection, table_id: int, ranges: list[tuple[str | None, str | None]]) -> list[int]:
@@ -163,27 +174,33 @@ async def claim_streams(connection: Connection, holder: Holder, *, now: datetime
 
 
 async def advance_stream(
-    connection: Connection,
-    lease: StreamLease,
-    holder: Holder,
-    *,
-    cursor_time: datetime,
-    cursor_id: str,
-    calls: int,
-    changes: int,
-    now: datetime,
+    connection: Connection, lease: StreamLease, holder: Holder, progress: StreamProgress, *, now: datetime
 ) -> None:
     """Move the stream's cursor in the transaction that holds its rows. Raises LostLease under an old epoch."""
     cursor = await connection.execute(
         "UPDATE nowbridge.stream SET cursor_time = %s, cursor_id = %s, calls = calls + %s, changes = changes + %s,"
         "   lease_until = %s WHERE table_id = %s AND epoch = %s",
-        (cursor_time, cursor_id, calls, changes, now + holder.lease, lease.table_id, lease.epoch),
+        (
+            progress.cursor_time,
+            progress.cursor_id,
+            progress.calls,
+            progress.changes,
+            now + holder.lease,
+            lease.table_id,
+            lease.epoch,
+        ),
     )
     _require(cursor.rowcount, f"stream {lease.table_id}")
 
 
 async def finish_poll(
-    connection: Connection, lease: StreamLease, *, proven_to: datetime, next_poll_at: datetime, calls: int, now: datetime
+    connection: Connection,
+    lease: StreamLease,
+    *,
+    proven_to: datetime,
+    next_poll_at: datetime,
+    calls: int,
+    now: datetime,
 ) -> None:
     """A pass came to its end: every change up to `proven_to` is in the replica."""
     cursor = await connection.execute(

@@ -24,7 +24,8 @@ Source = Literal["backfill", "poll", "verify"]
 @dataclass(frozen=True, slots=True)
 class Target:
     """A replica table and the columns that a load fills, in the order of the COPY fields. `stage` is unique for the
-    table and its layout: the staging table is kept for the life of a database connection."""
+    table and its layout: the staging table is kept for the life of a database connection.
+    """
 
     relation: Relation
     columns: tuple[str, ...]
@@ -42,11 +43,11 @@ class Merged:
     updated: int
 
 
-class NotEmpty(Exception):  # noqa: N818 - a finding that changes the way of loading, not an error
+class NotEmpty(Exception):
     """A row that was to be new is there already."""
 
 
-class Unstorable(Exception):  # noqa: N818 - likewise
+class Unstorable(Exception):
     """A value does not fit its column's type; which one is for `replica.misfits` to find."""
 
 
@@ -74,7 +75,8 @@ async def merge(
     connection: Connection, target: Target, *, source: Source, now: datetime, repair: bool = False
 ) -> Merged:
     """Bring the staged rows into the table. `repair` also takes rows whose version is equal but whose content differs
-    (the verifier's finding); without it an equal version is a replay and changes nothing."""
+    (the verifier's finding); without it an equal version is a replay and changes nothing.
+    """
     cursor = await connection.execute(
         _merge_statement(target, repair=repair, feed_inserts=source != "backfill"),
         {"table": target.relation.name, "source": source, "now": now},
@@ -139,9 +141,7 @@ def _merge_statement(target: Target, *, repair: bool, feed_inserts: bool) -> sql
         table=target.relation.identifier,
         stage=sql.Identifier("pg_temp", target.stage),
         columns=target.column_list,
-        assignments=sql.SQL(", ").join(
-            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in others
-        ),
+        assignments=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in others),
         newer=_newer(target, repair=repair),
         operation=sql.Literal("repair" if repair else "update"),
         pairs=sql.SQL(", ").join(map(_pair, others)),

@@ -42,14 +42,15 @@ def migrate(dsn: str) -> tuple[str, ...]:
             )
         missing = [(name, text) for name, text in known if name not in done]
         for name, text in missing:
-            connection.execute(sql.SQL(text))  # type: ignore[arg-type]  # our own files, read at run time
+            connection.execute(sql.SQL(text))  # our own files, read at run time
             connection.execute("INSERT INTO nowbridge.migration (name) VALUES (%s)", (name,))
     return tuple(name for name, _ in missing)
 
 
 def install_schema(dsn: str, schema: str, *, search_path: str, sentinel: str, text: str) -> bool:
     """Run somebody else's schema script inside a schema of its own, unless its table `sentinel` is there already.
-    True if it was run now."""
+    True if it was run now.
+    """
     with psycopg.connect(dsn) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         found = connection.execute("SELECT to_regclass(%s)", (f"{schema}.{sentinel}",)).fetchone()
@@ -57,5 +58,5 @@ def install_schema(dsn: str, schema: str, *, search_path: str, sentinel: str, te
             return False
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
         connection.execute("SELECT set_config('search_path', %s, true)", (search_path,))
-        connection.execute(sql.SQL(text))  # type: ignore[arg-type]  # the library's own script
+        connection.execute(sql.SQL(text))  # the library's own script
     return True

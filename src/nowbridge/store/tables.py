@@ -29,6 +29,17 @@ class TableRow:
 
 
 @dataclass(frozen=True, slots=True)
+class NewTable:
+    """A table that is to be replicated, as `TableRow`."""
+
+    connection_id: int
+    source: str
+    relation: Relation
+    query: str
+    layout: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class TableStatus:
     """One line of `nowbridge status`. Times are timezone-aware; counts are of rows and calls."""
 
@@ -60,21 +71,20 @@ def _row(values: tuple[Any, ...]) -> TableRow:
     return TableRow(table_id, connection_id, source, Relation(schema, relation), query, layout, epoch, phase)
 
 
-async def add(
-    connection: Connection,
-    *,
-    connection_id: int,
-    source: str,
-    relation: Relation,
-    query: str,
-    layout: dict[str, Any],
-    now: datetime,
-) -> TableRow:
+async def add(connection: Connection, new: NewTable, *, now: datetime) -> TableRow:
     cursor = await connection.execute(
         "INSERT INTO nowbridge.replica_table"
         " (connection_id, source, schema_name, relation, query, layout, phase, added_at)"
         f" VALUES (%s, %s, %s, %s, %s, %s, 'planned', %s) RETURNING {COLUMNS}",
-        (connection_id, source, relation.schema, relation.name, query, Jsonb(layout), now),
+        (
+            new.connection_id,
+            new.source,
+            new.relation.schema,
+            new.relation.name,
+            new.query,
+            Jsonb(new.layout),
+            now,
+        ),
     )
     made = await cursor.fetchone()
     if made is None:

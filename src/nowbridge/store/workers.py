@@ -47,7 +47,8 @@ async def living(connection: Connection, *, seen_since: datetime) -> list[Worker
 @asynccontextmanager
 async def leading(database: Database) -> AsyncIterator[bool]:
     """Whether this process is the one that does what only one may do. Held for the length of one transaction, so a
-    dead leader is followed at once."""
+    dead leader is followed at once.
+    """
     async with database.transaction() as connection:
         row = await (await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LEADER_LOCK,))).fetchone()
         yield bool(row and row[0])
