@@ -62,7 +62,7 @@ class App:
         finally:
             self._instance.calls.finish(call, wall_seconds())
 
-    async def _serve(  # noqa: PLR0913, PLR0917 - the ASGI triple and what was made of it
+    async def _serve(
         self, scope: Scope, receive: Receive, send: Send, request: Request, target: Target, call: Call
     ) -> None:
         latency = self._instance.faults.latency

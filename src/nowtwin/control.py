@@ -69,12 +69,12 @@ def answer(instance: Instance, request: Request, client: str) -> Answer:
         return refusal(Refused(400, "Bad control request", str(error)))
 
 
-def _reset(instance: Instance, request: Request) -> object:
+def _reset(instance: Instance, _request: Request) -> object:
     instance.reset()
     return {"ok": True}
 
 
-def _clock(instance: Instance, request: Request) -> dict[str, object]:
+def _clock(instance: Instance, _request: Request) -> dict[str, object]:
     return {"now": instance.clock.now().isoformat(), "stamp": instance.clock.stamp(), "rate": instance.clock.rate}
 
 
@@ -91,7 +91,7 @@ def _set_clock(instance: Instance, request: Request) -> dict[str, object]:
     return _clock(instance, request)
 
 
-def _faults(instance: Instance, request: Request) -> object:
+def _faults(instance: Instance, _request: Request) -> object:
     return {"rules": instance.faults.report()}
 
 
@@ -105,7 +105,7 @@ def _clear_faults(instance: Instance, request: Request) -> object:
     return _faults(instance, request)
 
 
-def _latency(instance: Instance, request: Request) -> object:
+def _latency(instance: Instance, _request: Request) -> object:
     return instance.faults.latency
 
 
@@ -121,7 +121,7 @@ def _calls(instance: Instance, request: Request) -> object:
     return {"total": calls.total, "in_flight": calls.running, "in_flight_max": calls.most_running, "calls": entries}
 
 
-def _clear_calls(instance: Instance, request: Request) -> object:
+def _clear_calls(instance: Instance, _request: Request) -> object:
     instance.calls.clear()
     return {"ok": True}
 
@@ -135,7 +135,7 @@ def _writes(instance: Instance, request: Request) -> object:
     return {"next": written, "writes": entries}
 
 
-def _hidden(instance: Instance, request: Request) -> object:
+def _hidden(instance: Instance, _request: Request) -> object:
     return {"rules": instance.access.rules}
 
 
@@ -180,7 +180,7 @@ def _add_client(instance: Instance, request: Request) -> object:
     return {"ok": True}
 
 
-def _switches(instance: Instance, request: Request) -> object:
+def _switches(instance: Instance, _request: Request) -> object:
     return instance.switches
 
 

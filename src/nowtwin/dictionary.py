@@ -7,7 +7,7 @@ attribute wins, later ones fill what is missing. Columns stand on the table that
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 METADATA_ROOT = "sys_metadata"
 """The parent of all configuration records. Its children are stored apart, since their columns clash and are many."""
@@ -76,7 +76,7 @@ _Item = TypeVar("_Item", Table, Column)
 def _fill(first: _Item, later: _Item) -> _Item:
     """`first` with what it leaves open taken from `later`."""
     missing = {f.name: getattr(later, f.name) for f in fields(first) if getattr(first, f.name) is None}
-    return cast("_Item", replace(first, **missing))
+    return replace(first, **missing)
 
 
 def label_of(name: str) -> str:

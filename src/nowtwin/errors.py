@@ -1,7 +1,7 @@
 """What the platform answers when a request is refused (servicenow-api.md 1.8), as an exception for every layer."""
 
 
-class Refused(Exception):  # noqa: N818 - named for what happened to the request
+class Refused(Exception):
     """A request that ends with `{"error":{"message","detail"},"status":"failure"}`."""
 
     def __init__(self, status: int, message: str, detail: str | None = None) -> None:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 from nowtwin import errors, metadata
 from nowtwin.access import Access
@@ -62,7 +62,8 @@ class WriteEntry:
 
 class Instance:
     """`seed` fixes sys_ids, tokens and fault rolls; `directory` keeps the rows on disk there instead of in a
-    temporary file that goes with the instance."""
+    temporary file that goes with the instance.
+    """
 
     def __init__(self, *, seed: int = 0, clock: Clock | None = None, directory: Path | None = None) -> None:
         self.seed = seed
@@ -130,7 +131,7 @@ class Instance:
         if self._temporary:
             self._temporary.cleanup()
 
-    def __enter__(self) -> "Instance":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -269,7 +270,8 @@ class Instance:
 
     def add_user(self, user_name: str, password: str, *, roles: Sequence[str] = (), **columns: str) -> str:
         """Create or replace a user who can sign in; other columns of sys_user (`time_zone`, `date_format`, ...) may be
-        given. Returns the sys_id."""
+        given. Returns the sys_id.
+        """
         known = self.user(user_name)
         sys_id = columns.pop("sys_id", None) or (known.sys_id if known else metadata.row_id("sys_user", user_name))
         names = (columns.get("first_name", ""), columns.get("last_name", ""))

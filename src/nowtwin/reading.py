@@ -98,7 +98,8 @@ class Reader:
 
     def _hidden(self, wanted: Wanted, switches: Switches) -> Sql:
         """A flag per row: one of the hide rules covers it."""
-        flags, parameters = [], []
+        flags: list[str] = []
+        parameters: list[Stored] = []
         for rule in wanted.hidden:
             source = Source(self._dictionary, self._storage, rule.table, "h")
             where = self._where(

@@ -144,7 +144,7 @@ def _table(instance: Instance, request: Request, found: "re.Match[str]") -> Answ
     raise Refused(405, "Method not supported", f"{request.method} is not supported here")
 
 
-def _current_user(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
+def _current_user(instance: Instance, request: Request, _found: "re.Match[str]") -> Answer:
     return current_user.read_current_user(instance, request)
 
 

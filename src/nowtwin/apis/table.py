@@ -47,7 +47,7 @@ def list_records(instance: Instance, request: Request, table: str, version: str)
         page = _read(instance, request, wanted, listing)
         counted = not (request.flag("sysparm_no_count") and instance.switches.no_count_drops_total)
         total = instance.reader.count(wanted, instance.switches) if counted else None
-        records = _shape(instance, request, table, page)
+        records = _shape(instance, request, page)
     headers: Headers = () if total is None else (("X-Total-Count", str(total)),)
     if not request.flag("sysparm_suppress_pagination_header"):
         headers += _links(instance, request, listing, total, len(page.sys_ids))
@@ -156,7 +156,7 @@ def _record(instance: Instance, request: Request, table: str, sys_id: str) -> di
         page = _read(instance, request, wanted, Listing(1, 0))
         if not page.sys_ids:
             raise errors.no_record()
-        return _shape(instance, request, table, page)[0]
+        return _shape(instance, request, page)[0]
 
 
 def _refuse_hidden(instance: Instance, request: Request, table: str, sys_id: str) -> None:
@@ -165,7 +165,7 @@ def _refuse_hidden(instance: Instance, request: Request, table: str, sys_id: str
         _record(instance, request, table, sys_id)
 
 
-def _shape(instance: Instance, request: Request, table: str, page: Page) -> list[dict[str, Shaped]]:
+def _shape(instance: Instance, request: Request, page: Page) -> list[dict[str, Shaped]]:
     display = request.param("sysparm_display_value").lower()
     display = display if display in {"true", "all"} else "false"
     form = Form(display, not request.flag("sysparm_exclude_reference_link"), instance.url)

@@ -110,15 +110,14 @@ def floor(local: datetime, unit: str) -> datetime:
     if unit == "hour":
         return local.replace(minute=0, second=0, microsecond=0)
     day = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    if unit == "week":
-        return day - timedelta(days=day.weekday())
-    if unit == "month":
-        return day.replace(day=1)
-    if unit == "quarter":
-        return day.replace(day=1, month=(day.month - 1) // MONTHS_OF_QUARTER * MONTHS_OF_QUARTER + 1)
-    if unit == "year":
-        return day.replace(day=1, month=1)
-    return day
+    quarter = (day.month - 1) // MONTHS_OF_QUARTER * MONTHS_OF_QUARTER + 1
+    starts = {
+        "week": day - timedelta(days=day.weekday()),
+        "month": day.replace(day=1),
+        "quarter": day.replace(day=1, month=quarter),
+        "year": day.replace(day=1, month=1),
+    }
+    return starts.get(unit, day)
 
 
 _SPANS: dict[str, Callable[[int], timedelta]] = {

@@ -7,7 +7,6 @@ A condition on an unknown column, or whose script cannot be evaluated, renders t
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
 from nowtwin.query import dates
 from nowtwin.query.fields import Field, Source
@@ -173,13 +172,13 @@ class Conditions:
         marks = ", ".join("?" * len(values))
         return Sql(f"{self._compared(field)} {term.operator} ({marks})", values)
 
-    def empty(self, field: Field, term: Term) -> Sql | None:
+    def empty(self, field: Field, _term: Term) -> Sql | None:
         return Sql(f"{field.sql} IS NULL")
 
-    def filled(self, field: Field, term: Term) -> Sql | None:
+    def filled(self, field: Field, _term: Term) -> Sql | None:
         return Sql(f"{field.sql} IS NOT NULL")
 
-    def anything(self, field: Field, term: Term) -> Sql | None:
+    def anything(self, _field: Field, _term: Term) -> Sql | None:
         return Sql(_ALL)
 
     def between(self, field: Field, term: Term) -> Sql | None:
