@@ -7,7 +7,7 @@ table that a reference points at. Nothing here knows Postgres; `replica.layout` 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 
 class ChoiceMode(IntEnum):
@@ -17,6 +17,15 @@ class ChoiceMode(IntEnum):
     DROPDOWN_WITH_NONE = 1
     SUGGESTION = 2
     DROPDOWN = 3
+
+
+class SchemaSource(Enum):
+    """Where a table's columns were learned from; the later ones know less."""
+
+    DICTIONARY = "sys_dictionary"
+    PARTIAL_DICTIONARY = "the readable part of sys_dictionary, completed from the schema document or a record"
+    DOCUMENT = "the schema document of the table (no reference targets, no inheritance)"
+    RECORDS = "the keys of some records (every type unknown)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +53,15 @@ class Column:
 @dataclass(frozen=True, slots=True)
 class Table:
     """`ancestors` runs from the direct parent to the root. `columns` are the effective ones, in name order,
-    system columns first. `display` is the column whose value stands for the record in a reference, if any."""
+    system columns first. `display` is the column whose value stands for the record in a reference, if any.
+    """
 
     name: str
     label: str
     ancestors: tuple[str, ...]
     columns: tuple[Column, ...]
     display: str | None = None
+    source: SchemaSource = SchemaSource.DICTIONARY
 
     @property
     def lineage(self) -> tuple[str, ...]:
