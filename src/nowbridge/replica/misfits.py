@@ -56,7 +56,8 @@ def _misfits(column: ReplicaColumn, texts: Sequence[str]) -> list[int]:
 
 
 def _holds(bits: int, number: int) -> bool:
-    return -(2 ** (bits - 1)) <= number < 2 ** (bits - 1)
+    most = 1 << (bits - 1)
+    return -most <= number < most
 
 
 BITS = {"integer": 32, "bigint": 64}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Self
+from typing import Self
 
 import psycopg
 from psycopg import AsyncConnection
@@ -56,12 +56,6 @@ class Database:
                 finally:
                     if not connection.closed:
                         await connection.set_autocommit(False)
-
-    async def rows(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """The rows of one read."""
-        async with self.transaction() as connection:
-            cursor = await connection.execute(query, parameters)  # static SQL of this folder
-            return await cursor.fetchall()
 
 
 @asynccontextmanager
