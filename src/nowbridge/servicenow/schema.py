@@ -50,6 +50,7 @@ _COLUMN_FIELDS: Final = (
     "choice_field",
 )
 _CHOICE_FIELDS: Final = ("sys_id", "name", "element", "value", "label", "dependent_value", "language", "inactive")
+_USUAL_DISPLAYS: Final = ("number", "name")
 _LINKED_TABLE: Final = re.compile(r"/table/([^/?]+)")
 
 
@@ -64,8 +65,7 @@ async def discover(instance: Instance, tables: Sequence[str]) -> dict[str, Table
     entries, hidden = await _entries(instance, dict.fromkeys(name for line in lineages.values() for name in line))
     found: dict[str, Table] = {}
     for table, lineage in lineages.items():
-        own = [(name, entries.get(name, {})) for name in lineage]
-        columns = merge_entries(own)
+        columns = merge_entries(_own(lineage, entries))
         source = SchemaSource.DICTIONARY
         if not columns or hidden:
             columns, source = await _complete(instance, table, columns)
@@ -80,17 +80,51 @@ async def discover(instance: Instance, tables: Sequence[str]) -> dict[str, Table
     return found
 
 
-async def choices(instance: Instance, tables: Iterable[Table], *, language: str = "en") -> list[Choice]:
-    """The choices of these tables, of their ancestors, and of the tables that their columns borrow choices from.
+async def displays(instance: Instance, tables: Sequence[str]) -> dict[str, str | None]:
+    """The display column of each table, None where there is none or it cannot be learned; cheaper than `discover`."""
+    parents, _ = await _lineages(instance, tables)
+    lineages = {table: _lineage(table, parents) for table in tables}
+    names = dict.fromkeys(name for line in lineages.values() for name in line)
+    rows: list[Entry] = []
+    for usual in ("display=true", one_of("element", ("number", "name"))):
+        rows += (await _readable(instance, "sys_dictionary", list(_by_names(names, usual)), _COLUMN_FIELDS))[0]
+    entries = _by_table(rows)
+    return {
+        table: display_column(line, merge_entries(_own(line, entries)), entries) for table, line in lineages.items()
+    }
+
+
+async def displays(instance: Instance, tables: Sequence[str]) -> dict[str, str]:
+    """The column that stands for a record of each of these tables, where one can be learned. Tables that do not exist
+    or whose dictionary the account may not read are left out: a reference is no reason to fail.
+    """
+    parents, _ = await _lineages(instance, tables)
+    lineages = {table: _lineage(table, parents) for table in tables}
+    names = dict.fromkeys(name for line in lineages.values() for name in line)
+    wanted = [*_by_names(names, "display=true"), *_by_names(names, one_of("element", _USUAL_DISPLAYS))]
+    rows, _ = await _readable(instance, "sys_dictionary", wanted, ("sys_id", "name", "element", "display"))
+    entries: dict[str, dict[str, Entry]] = {}
+    for row in rows:
+        entries.setdefault(row["name"], {})[row["element"]] = row
+    found = {}
+    for table, lineage in lineages.items():
+        own = [(name, entries.get(name, {})) for name in lineage]
+        marked = (e for _, held in own for e, entry in held.items() if entry["display"] == "true")
+        usual = (name for name in _USUAL_DISPLAYS if any(name in held for _, held in own))
+        column = next(marked, None) or next(usual, None)
+        if column is not None:
+            found[table] = column
+    return found
+
+
+async def choices(instance: Instance, tables: Iterable[str], *, language: str = "en") -> list[Choice]:
+    """The choices that are filed under these table names; a column's are filed under its table, under the class that
+    defines it, or under the table that it borrows them from.
 
     Raises Stop `rights.choices` when the account may not read them (then labels must come with the rows).
     """
-    names: dict[str, None] = {}
-    for table in tables:
-        names |= dict.fromkeys(table.lineage)
-        names |= dict.fromkeys(column.choice_table for column in table.columns if column.choice_table)
     found: list[Choice] = []
-    for query in _by_names(names, equals("language", language)):
+    for query in _by_names(tables, equals("language", language)):
         try:
             rows, hidden = await _read_all(instance, "sys_choice", query, _CHOICE_FIELDS)
         except Stop as error:
@@ -184,11 +218,19 @@ async def _entries(instance: Instance, names: Iterable[str]) -> tuple[dict[str, 
     """Active dictionary entries by table and column, and how many entries were not shown."""
     queries = list(_by_names(names, "elementISNOTEMPTY"))
     rows, hidden = await _readable(instance, "sys_dictionary", queries, _COLUMN_FIELDS)
+    return _by_table(rows), hidden
+
+
+def _by_table(rows: Iterable[Entry]) -> dict[str, dict[str, Entry]]:
     entries: dict[str, dict[str, Entry]] = {}
     for row in rows:
         if row["active"] != "false" and row["element"] and row["name"]:
             entries.setdefault(row["name"], {})[row["element"]] = row
-    return entries, hidden
+    return entries
+
+
+def _own(lineage: Sequence[str], entries: Mapping[str, dict[str, Entry]]) -> list[tuple[str, dict[str, Entry]]]:
+    return [(name, entries.get(name, {})) for name in lineage]
 
 
 async def _complete(instance: Instance, table: str, known: dict[str, Column]) -> tuple[dict[str, Column], SchemaSource]:
