@@ -11,11 +11,10 @@ from importlib import resources
 from typing import Any
 
 from nowtwin.dictionary import Dictionary
+from nowtwin.schema import shipped_dictionary
 from nowtwin.seeds.demo_content import catalog_tables, knowledge_tables, layout_tables, menu_tables
 from nowtwin.seeds.demo_records import Tables, demo_tables
 from nowtwin.seeds.platform_facts import platform_schema
-
-SCHEMA_FILE = "servicenow_schema.registry_only.json.gz"
 
 
 def shipped(name: str) -> Any:  # noqa: ANN401 - parsed JSON, each file with a form of its own
@@ -27,8 +26,7 @@ def shipped(name: str) -> Any:  # noqa: ANN401 - parsed JSON, each file with a f
 @cache
 def demo_dictionary() -> Dictionary:
     """The shipped schema with the platform's facts: what the demo records are read against. Do not change it."""
-    dictionary = Dictionary()
-    dictionary.merge(shipped(SCHEMA_FILE))
+    dictionary = shipped_dictionary()
     dictionary.merge(platform_schema())
     return dictionary
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import groupby, pairwise
 from operator import attrgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from nowtwin.seeds.display_values import duration_of_seconds, stored
 from nowtwin.seeds.event_log_file import UNKNOWN, Event, EventLogError, time_of
@@ -27,11 +27,9 @@ from nowtwin.seeds.platform_facts import choice_entries, column_entry, schema_of
 from nowtwin.seeds.references import Row
 from nowtwin.seeds.sys_ids import sys_id_of
 
-T = TypeVar("T")
-
 _RESOLVED, _CLOSED = "6", "7"
 # state, hold_reason; "-100" is a state the log's authors could not name: the incident stays in the state it had.
-_STATES: Final[Mapping[str, tuple[str, str]]] = {
+_STATES: Final[dict[str, tuple[str, str]]] = {
     "New": ("1", ""),
     "Active": ("2", ""),
     "Awaiting User Info": ("3", "1"),
@@ -132,6 +130,7 @@ def cut_at(events: Sequence[Event], until: datetime | float) -> datetime:
 
 def part(events: Sequence[Event], until: datetime | float) -> Replay:
     """The log (sorted as `read_event_log` does) as it stood at the cut, exclusive, and what came after."""
+    _check(events)
     cut = cut_at(events, until)
     names = LogNames()
     names.collect(events)
@@ -149,24 +148,33 @@ def part(events: Sequence[Event], until: datetime | float) -> Replay:
     return Replay(cut, {**names.rows(), "incident": incidents}, later, names)
 
 
+def _check(events: Sequence[Event]) -> None:
+    """Refuse a spelling the log does not have now, and not when its state is played."""
+    for listed, column in (
+        (_STATES | {_UNNAMED_STATE: ("", "")}, "incident_state"),
+        (_CONTACT_TYPES, "contact_type"),
+        (_NOTIFY, "notify"),
+    ):
+        strange = sorted({getattr(event, column) for event in events} - listed.keys())
+        if strange:
+            raise EventLogError(f"{column}: {', '.join(map(repr, strange))} is none of {', '.join(listed)}")
+    for column in ("opened_at", "sys_created_at", "sys_updated_at", "resolved_at", "closed_at"):
+        for text in {getattr(event, column) for event in events}:
+            time_of(text)
+
+
 def _states(events: Sequence[Event]) -> list[State]:
     """The saved states of one incident; a save dated before its predecessor is dated with it."""
     states: list[State] = []
     code = ("1", "")
     for event in events:
         if event.incident_state != _UNNAMED_STATE:
-            code = _listed(_STATES, event.incident_state, event)
+            code = _STATES[event.incident_state]
         at = time_of(event.sys_updated_at) or time_of(event.opened_at)
         if at is None:
             raise EventLogError(f"{event.number}: a state without a time")
         states.append(State(event, code, max(at, states[-1].at) if states else at, events[0]))
     return states
-
-
-def _listed(listed: Mapping[str, T], text: str, event: Event) -> T:
-    if text not in listed:
-        raise EventLogError(f"{event.number}: {text!r} is none of {', '.join(listed)}")
-    return listed[text]
 
 
 def row_of(state: State, names: LogNames) -> Row:
@@ -183,8 +191,8 @@ def row_of(state: State, names: LogNames) -> Row:
         "impact": event.impact[:1],
         "urgency": event.urgency[:1],
         "priority": event.priority[:1],
-        "contact_type": _listed(_CONTACT_TYPES, event.contact_type, event),
-        "notify": _listed(_NOTIFY, event.notify, event),
+        "contact_type": _CONTACT_TYPES[event.contact_type],
+        "notify": _NOTIFY[event.notify],
         **{element: value for element, value in zip(_SAME, _same(event), strict=True) if value != UNKNOWN},
         **names.references(event),
         **_texts(event),

@@ -1,9 +1,8 @@
-"""What the platform has and the bundled schema files lack: choice lists, and a few small tables.
+"""What demo records need and the shipped schema lacks: a few choice lists and four small tables.
 
-The schema assembled from published packages holds the columns of `incident`, but of most of its choice lists only what
-those packages happened to state. The lists here are those of a stock instance (servicenow-api.md 11.1 and 11.2; labels
-as the demo records display them), and the tables are the ones that demo records point at. Facts only, in the form
-that `Instance.load_schema` takes; a fuller schema that was loaded before wins wherever both speak.
+`nowtwin.schema` holds the base tables; the lists and tables here matter to the seeds alone (labels as the demo records
+display them, subcategories as on a stock instance, tables that demo records point at). Facts only, in the form that
+`Instance.load_schema` takes; what an instance knows already wins.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,52 +10,15 @@ from typing import Any, Final
 
 _SOURCE: Final = "nowtwin"
 
-_LOW_TO_HIGH: Final = "1=1 - High;2=2 - Medium;3=3 - Low"
-_PRIORITIES: Final = "1=1 - Critical;2=2 - High;3=3 - Moderate;4=4 - Low;5=5 - Planning"
-_PROBLEM_STATES: Final = "101=New;102=Assess;103=Root Cause Analysis;104=Fix in Progress;106=Resolved;107=Closed"
-
 CHOICES: Final[Mapping[tuple[str, str], str]] = {
-    ("task", "state"): "-5=Pending;1=Open;2=Work in Progress;3=Closed Complete;4=Closed Incomplete;7=Closed Skipped",
-    ("task", "impact"): _LOW_TO_HIGH,
-    ("task", "urgency"): _LOW_TO_HIGH,
-    ("task", "priority"): _PRIORITIES,
-    ("task", "escalation"): "0=Normal;1=Moderate;2=High;3=Overdue",
-    ("task", "approval"): (
-        "not requested=Not Yet Requested;requested=Requested;approved=Approved;rejected=Rejected;"
-        "cancelled=Canceled;not_required=Not Required;duplicate=Duplicate"
-    ),
-    ("task", "upon_approval"): "proceed=Proceed to Next Task;do_nothing=Wait for a User to Close this task",
-    ("task", "upon_reject"): "cancel=Cancel all future Tasks;goto=Go to a previous Task",
-    ("task", "contact_type"): (
-        "chat=Chat;email=Email;phone=Phone;self-service=Self-service;virtual_agent=Virtual Agent;walk-in=Walk-in"
-    ),
-    ("incident", "severity"): _LOW_TO_HIGH,
-    ("incident", "notify"): "1=Do Not Notify;2=Send Email;3=Telephone",
-    ("incident", "hold_reason"): "1=Awaiting Caller;5=Awaiting Change;3=Awaiting Problem;4=Awaiting Vendor",
-    ("incident", "close_code"): (
-        "Duplicate;Known error;No resolution provided;Resolved by caller;Resolved by change;Resolved by problem;"
-        "Resolved by request;Solution provided;Workaround provided;User error"
-    ),
-    ("problem", "state"): _PROBLEM_STATES,
     ("problem", "category"): "software=Software;hardware=Hardware;network=Network;database=Database",
     ("problem", "resolution_code"): (
         "fix_applied=Fix Applied;risk_accepted=Risk Accepted;duplicate=Duplicate;canceled=Canceled"
     ),
-    ("change_request", "category"): (
-        "Hardware;Software;Service;System Software;Applications Software;Network;Telecom;Documentation;Other"
-    ),
-    ("change_request", "scope"): "1=Massive;2=Large;3=Medium;4=Small;5=Tiny",
     ("change_request", "phase"): "requested=Requested;accepted=Accepted;plan=Plan;build=Build;complete=Complete",
     ("change_request", "phase_state"): "open=Open;work in progress=Work in Progress;complete=Complete;on hold=On Hold",
     ("change_request", "close_code"): (
         "successful=Successful;successful_issues=Successful with issues;unsuccessful=Unsuccessful"
-    ),
-    ("cmdb_ci", "install_status"): (
-        "0=Implementing;1=Installed;2=On Order;3=In Maintenance;4=Pending Install;5=Pending Repair;6=In Stock;"
-        "7=Retired;8=Stolen;100=Absent"
-    ),
-    ("cmdb_ci", "operational_status"): (
-        "1=Operational;2=Non-Operational;3=Repair in Progress;4=DR Standby;5=Ready;6=Retired;7=Pipeline;8=Catalog"
     ),
     ("kb_knowledge", "workflow_state"): "draft=Draft;review=Review;published=Published;retired=Retired",
 }
@@ -72,40 +34,7 @@ SUBCATEGORIES: Final[Mapping[str, str]] = {
 
 # name: label, parent, display column, columns as element:type[>reference]
 TABLES: Final[Mapping[str, tuple[str, str | None, str, str]]] = {
-    "cmdb": ("Base Configuration Item", None, "", ""),
-    "cmdb_ci_hardware": ("Hardware", "cmdb_ci", "", "hardware_status:string hardware_substatus:string"),
-    "cmdb_ci_computer": (
-        "Computer",
-        "cmdb_ci_hardware",
-        "",
-        "os:string os_version:string ram:integer disk_space:float cpu_count:integer cpu_name:string virtual:boolean",
-    ),
-    "cmdb_hardware_product_model": ("Hardware Model", "cmdb_model", "", ""),
-    "cmdb_model_category": (
-        "Model Category",
-        None,
-        "name",
-        (
-            "name:string cmdb_ci_class:table_name asset_class:table_name product_model_class:table_name "
-            "allow_pre_allocated:boolean allow_in_bundle:boolean allow_as_master:boolean enforce_verification:boolean"
-        ),
-    ),
-    "sys_user_has_role": (
-        "User Role",
-        None,
-        "",
-        (
-            "user:reference>sys_user role:reference>sys_user_role state:string inherited:boolean "
-            "granted_by:reference>sys_user_group"
-        ),
-    ),
     "cmdb_depreciation": ("Depreciation", None, "name", "name:string years:integer"),
-    "alm_stockroom": (
-        "Stockroom",
-        None,
-        "name",
-        "name:string location:reference>cmn_location manager:reference>sys_user external:boolean",
-    ),
     "std_change_producer_version": ("Standard Change Template Version", None, "name", "name:string version:integer"),
     "item_option_new": (
         "Variable",

@@ -1,0 +1,137 @@
+"""The door for seed files: recognises what a file is, and brings it into an instance.
+
+A file is known by its content, not its name: keys of a JSON document, columns of a CSV, keys of the first JSON line.
+What is not recognised, or not readable, is a `SeedFileError` that names the file and says what was expected.
+"""
+
+import csv
+import gzip
+import os
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from nowtwin.instance import Instance
+from nowtwin.seeds.demo import demo_rows
+from nowtwin.seeds.demo_records import Tables, demo_tables
+from nowtwin.seeds.event_log import Replay, log_schema, part
+from nowtwin.seeds.event_log_file import EventLogError, read_event_log
+from nowtwin.seeds.inventory import class_schema, device_type_tables
+from nowtwin.seeds.platform_facts import platform_schema
+
+SHARED_DATA: Final = "NOWBRIDGE_SHARED_DATA"
+_KNOWN: Final = (
+    "a schema or demo records or {table: [rows]} (.json), the incident event log or a list of classes (.csv), "
+    "device types (.jsonl), each also gzipped"
+)
+
+
+class SeedFileError(ValueError):
+    """A file that is no seed."""
+
+
+def find_shared_data() -> Path | None:
+    """The folder of shared data: what the environment names, else `../shared/data` beside the source checkout."""
+    named = os.environ.get(SHARED_DATA)
+    folder = Path(named) if named else Path(__file__).resolve().parents[4] / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+def load_tables(instance: Instance, tables: Mapping[str, Any]) -> dict[str, int]:
+    """Load rows by table; returns how many of each."""
+    return {table: instance.load(table, rows) for table, rows in tables.items()}
+
+
+def load_demo(instance: Instance) -> dict[str, int]:
+    """The shipped demo: records with all they point at, knowledge, catalogue, menu, layouts. Rows by table."""
+    instance.load_schema(platform_schema())
+    return load_tables(instance, demo_rows())
+
+
+def load_event_log(instance: Instance, path: Path, *, until: datetime | float = 1.0) -> Replay:
+    """The incident event log up to `until` (a time, or a fraction of its events); the replay holds what follows."""
+    events = read_event_log(path)
+    replay = part(events, until)
+    instance.load_schema(platform_schema())
+    instance.load_schema(log_schema(events))
+    load_tables(instance, replay.rows)
+    return replay
+
+
+def load_file(instance: Instance, path: Path) -> dict[str, int]:
+    """Load any seed file; returns rows by table (tables of a schema count as rows of sys_db_object)."""
+    try:
+        text = _text(path)
+        kind = path.name.removesuffix(".gz").rpartition(".")[2]
+        if kind == "json":
+            return _load_json(instance, path, msgspec.json.decode(text))
+        if kind == "csv":
+            return _load_csv(instance, path, text)
+        if kind == "jsonl":
+            return _load_lines(instance, path, [msgspec.json.decode(line) for line in text.splitlines() if line])
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, msgspec.DecodeError, EventLogError) as error:
+        raise SeedFileError(f"{path.name} cannot be read: {error}") from error
+    raise _unknown(path)
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+
+
+def _unknown(path: Path) -> SeedFileError:
+    return SeedFileError(f"{path.name} is no seed that is known: expected {_KNOWN}")
+
+
+def _load_json(instance: Instance, path: Path, document: object) -> dict[str, int]:
+    if not isinstance(document, dict):
+        raise _unknown(path)
+    if {"tables", "columns", "choices"} <= document.keys():
+        instance.load_schema(document)
+        return {"sys_db_object": len(document["tables"])}
+    if {"records", "references"} <= document.keys():
+        instance.load_schema(platform_schema())
+        return load_tables(instance, demo_tables(document["records"], instance.dictionary))
+    if document and all(_is_rows(rows) for rows in document.values()):
+        return _load_rows(instance, path, document)
+    raise _unknown(path)
+
+
+def _is_rows(rows: object) -> bool:
+    return isinstance(rows, list) and all(
+        isinstance(row, dict) and all(isinstance(value, str) for value in row.values()) for row in rows
+    )
+
+
+def _load_rows(instance: Instance, path: Path, tables: Tables) -> dict[str, int]:
+    for table, rows in tables.items():
+        if table not in instance.dictionary.tables:
+            raise SeedFileError(f"{path.name}: the instance has no table {table}")
+        extra = {element for row in rows for element in row} - instance.dictionary.columns(table).keys()
+        if extra:
+            raise SeedFileError(f"{path.name}: table {table} has no column {', '.join(sorted(extra))}")
+    return load_tables(instance, tables)
+
+
+def _load_csv(instance: Instance, path: Path, text: str) -> dict[str, int]:
+    reader = csv.DictReader(StringIO(text, newline=""))
+    columns = set(reader.fieldnames or ())
+    if {"number", "incident_state", "sys_mod_count"} <= columns:
+        return {table: len(rows) for table, rows in load_event_log(instance, path).rows.items()}
+    if {"table", "label", "super_class"} <= columns:
+        schema = class_schema(reader)
+        instance.load_schema(schema)
+        return {"sys_db_object": len(schema["tables"])}
+    raise _unknown(path)
+
+
+def _load_lines(instance: Instance, path: Path, lines: list[Any]) -> dict[str, int]:
+    if not lines or not all(isinstance(line, dict) and {"manufacturer", "model"} <= line.keys() for line in lines):
+        raise _unknown(path)
+    companies = {row["name"]: row["sys_id"] for row in instance.export("core_company") if "name" in row}
+    return load_tables(instance, device_type_tables(lines, companies))

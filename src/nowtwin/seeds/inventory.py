@@ -1,0 +1,68 @@
+"""Open inventories as rows: NetBox device and module types, and the list of CMDB classes.
+
+NetBox device types are JSON lines with `manufacturer` and `model`; they become manufacturers (core_company) and
+hardware models (cmdb_hardware_product_model). The class list is a CSV with `table`, `label`, `super_class`; it becomes
+tables of the dictionary. Pure.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from nowtwin.seeds.demo_records import Tables
+from nowtwin.seeds.platform_facts import schema_of, table_entry
+from nowtwin.seeds.references import seeded
+from nowtwin.seeds.sys_ids import sys_id_of
+
+_TABLE_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def device_type_tables(types: Sequence[Mapping[str, Any]], companies: Mapping[str, str]) -> Tables:
+    """Rows for device types; `companies` gives the sys_ids of companies that are there already, by name."""
+    makers = dict.fromkeys(entry["manufacturer"] for entry in types)
+    sys_ids = {name: companies.get(name) or sys_id_of("core_company", name) for name in makers}
+    return {
+        "core_company": [
+            seeded(sys_ids[name], {"name": name, "manufacturer": "true", "vendor": "false", "customer": "false"})
+            for name in makers
+            if name not in companies
+        ],
+        "cmdb_hardware_product_model": [_model(entry, sys_ids[entry["manufacturer"]]) for entry in types],
+    }
+
+
+def _model(entry: Mapping[str, Any], maker: str) -> dict[str, str]:
+    display_name = f"{entry['manufacturer']} {entry['model']}"
+    values = {
+        "name": entry["model"],
+        "display_name": display_name,
+        "manufacturer": maker,
+        "model_number": entry.get("part_number") or "",
+        "rack_units": str(math.ceil(entry["u_height"])) if entry.get("u_height") else "",
+        "weight_decimal": str(entry.get("weight") or ""),
+        "weight_unit": entry.get("weight_unit") or "",
+        "rated_power": str(entry.get("max_draw_watts") or ""),
+        "short_description": _summary(entry),
+        "status": "In Production",
+        "type": "Generic",
+    }
+    key = f"{display_name} {entry.get('part_number') or ''}".rstrip() if entry.get("kind") else display_name
+    return seeded(
+        sys_id_of("cmdb_hardware_product_model", key), {element: value for element, value in values.items() if value}
+    )
+
+
+def _summary(entry: Mapping[str, Any]) -> str:
+    counted = (("interfaces", "interfaces"), ("power_ports", "power ports"), ("console_ports", "console ports"))
+    return ", ".join(f"{entry[key]} {name}" for key, name in counted if entry.get(key))
+
+
+def class_schema(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
+    """Tables of the class list. Lines of the source that name no table (headings that slipped in) are left out."""
+    tables = [
+        table_entry(row["table"], row["label"], row["super_class"] or None)
+        for row in rows
+        if _TABLE_NAME.fullmatch(row["table"])
+    ]
+    return schema_of(tables, [], [])
