@@ -45,8 +45,11 @@ class Source:
         root = self.dictionary.root(self.table)
         if self.table in {root, METADATA_ROOT}:
             return None
-        names = ", ".join("'" + name.replace("'", "''") + "'" for name in self.dictionary.classes(self.table))
-        return f"{self.alias}.sys_class_name IN ({names})"
+        names = ["'" + name.replace("'", "''") + "'" for name in self.dictionary.classes(self.table)]
+        if len(names) == 1:
+            return f"{self.alias}.sys_class_name = {names[0]}"
+        # The plus keeps the planner from reading class by class, which would need a sort of the whole table.
+        return f"+{self.alias}.sys_class_name IN ({', '.join(names)})"
 
     def field(self, path: str) -> Field | None:
         """The column at the end of a dotted path, or None where a part of the path does not exist."""
