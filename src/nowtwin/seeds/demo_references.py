@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from nowtwin.seeds.references import CREATED_ON, ReferenceBook, Row
+from nowtwin.seeds.references import ReferenceBook, Row
 
 # Those whose user_name is neither their e-mail name nor their name (sys_created_by of the records shows them).
 USER_NAMES: Final[Mapping[str, str]] = {
@@ -97,23 +97,6 @@ def _company(name: str) -> Row:
     return {"customer": "false", "vendor": "true", "manufacturer": "true"}
 
 
-def _problem(number: str) -> Row:
-    """A problem that incidents mention and the records lack."""
-    return {
-        "short_description": f"Cause of the incidents linked to {number}",
-        "state": "101",
-        "problem_state": "101",
-        "active": "true",
-        "impact": "3",
-        "urgency": "3",
-        "priority": "5",
-        "opened_at": CREATED_ON,
-        "task_effective_number": number,
-        "sys_domain": "global",
-        "sys_domain_path": "/",
-    }
-
-
 def _model(display_name: str) -> Row:
     return {"name": display_name.partition(" ")[2], "status": "In Production", "type": "Generic"}
 
@@ -135,7 +118,6 @@ _DESCRIBERS: Final = {
     "sys_user_group": _group,
     "cmn_location": _location,
     "core_company": _company,
-    "problem": _problem,
     "cmdb_hardware_product_model": _model,
     "cmdb_model_category": _model_category,
     "cmdb_depreciation": _depreciation,
