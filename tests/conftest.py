@@ -1,3 +1,3 @@
 """What every test may ask for stands in tests/support, one file per subject."""
 
-pytest_plugins = ("tests.support.postgres", "tests.support.selection", "tests.support.twin")
+pytest_plugins = ("tests.support.postgres", "tests.support.selection", "tests.support.twin", "tests.support.replica")

@@ -1,5 +1,6 @@
 """Puts the parts together: settings in, database, instances and worker out. The only place that reads the clock, draws
-random numbers and opens credentials; everything below is handed what it needs."""
+random numbers and opens credentials; everything below is handed what it needs.
+"""
 
 from __future__ import annotations
 
@@ -144,7 +145,7 @@ def sealed(settings: Settings, name: str, url: str, credentials: Credentials) ->
 
 
 def opened(settings: Settings, row: ConnectionRow) -> SignIn:
-    text = keyring(settings).open(row.sealed, _context(row.name, row.url))
+    text = keyring(settings).unseal(row.sealed, _context(row.name, row.url))
     return SignIn(row.auth, row.username, row.client_id, msgspec.json.decode(text, type=Credentials))
 
 
@@ -168,7 +169,8 @@ async def only_connection(connection: Connection, name: str | None) -> Connectio
 
 def reader_dsn(settings: Settings, dsn: str) -> str:
     """The URL of the role that may only read the replica; made when missing. In a database of the user's own, where
-    we may not make roles, the product's own URL."""
+    we may not make roles, the product's own URL.
+    """
     if settings.database_url:
         return dsn
     return provision.ensure_reader(dsn, Path(settings.home))

@@ -8,10 +8,11 @@ renamed labels goes on until every transaction that may have missed the rename h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nowbridge.model.errors import Park, Stop
+from nowbridge.model.schema import Choice
 from nowbridge.replica.layout import LabelKind, Layout, Role
 from nowbridge.replica.rows import Labels, referenced
 from nowbridge.replica.spec import Clock, layout_of
@@ -133,6 +134,37 @@ async def list_labels(labeller: Labeller, source: store.LabelSource) -> int:
     async with labeller.database.transaction() as connection:
         await store.mark_listed(connection, labeller.connection_id, source.table, now=labeller.clock())
     return calls
+
+
+def effective_choices(layouts: Iterable[Layout], choices: Iterable[Choice]) -> list[tuple[str, str, str, str, str]]:
+    """The choice list of every choice column: (table, column, dependent, value, label). A table without rows of its
+    own for a column uses its nearest ancestor's (servicenow-api.md 3.2).
+    """
+    lists: dict[tuple[str, str], list[Choice]] = {}
+    for choice in choices:
+        lists.setdefault((choice.table, choice.column), []).append(choice)
+    found = {}
+    for layout in layouts:
+        for column in layout.columns:
+            source = column.labels
+            if source is None or source.kind is not LabelKind.CHOICE:
+                continue
+            lineage = (source.table, *layout.ancestors) if source.table == layout.table else (source.table,)
+            own = next((lists[table, source.column] for table in lineage if (table, source.column) in lists), [])
+            for choice in own:
+                key = (source.table, source.column, choice.dependent, choice.value)
+                found[key] = (*key, choice.label)
+    return list(found.values())
+
+
+def choice_tables(layouts: Iterable[Layout]) -> list[str]:
+    """The tables under whose names these layouts' choice lists may be filed."""
+    names: dict[str, None] = {}
+    for layout in layouts:
+        sources = [c.labels for c in layout.columns if c.labels is not None and c.labels.kind is LabelKind.CHOICE]
+        names |= dict.fromkeys(source.table for source in sources)
+        names |= dict.fromkeys((layout.table, *layout.ancestors) if sources else ())
+    return list(names)
 
 
 def label_columns(layout: Layout, table: str) -> list[tuple[str, str, bool]]:

@@ -136,7 +136,11 @@ def label_source(column: Column, table: Table) -> LabelSource | None:
     return None
 
 
-TYPES_WITHOUT_CHOICES = frozenset({"boolean", "glide_list", "slushbucket", "user_roles", *JOURNALS})
+# Columns that ServiceNow shows otherwise than stored, and that people still query by the stored value: names of
+# tables and columns stay names.
+TYPES_WITHOUT_CHOICES = frozenset(
+    {"boolean", "glide_list", "slushbucket", "user_roles", "sys_class_name", "table_name", "field_name", *JOURNALS}
+)
 
 
 def pg_name(name: str) -> str:

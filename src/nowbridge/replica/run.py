@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from nowbridge.model.errors import LostLease, Stop
+from nowbridge.model.schema import Choice
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.backfill import Backfill, finish_table
 from nowbridge.replica.capture import Capture, Pass
-from nowbridge.replica.labels import Labeller, list_labels
+from nowbridge.replica.labels import Labeller, choice_tables, effective_choices, list_labels
 from nowbridge.replica.layout import LabelKind, Layout, plan_layout
 from nowbridge.replica.spec import Clock, Pace, TableSpec, layout_of, shard_ranges
 from nowbridge.servicenow import schema
@@ -100,7 +101,7 @@ class Replica:
             lease = await leases.claim_shard(connection, self.holder, now=self.clock())
         if lease is None:
             return False
-        loader = await self._loader(lease.table_id)
+        loader = await self.loader(lease.table_id)
         backfill = Backfill(self.database, self.instance, self.holder, self.pace, self.clock)
         try:
             await backfill.run_shard(lease, loader)
@@ -116,14 +117,14 @@ class Replica:
 
     async def poll(self, lease: StreamLease) -> Pass:
         """One pass over a claimed stream. A lease lost meanwhile is somebody else's pass, and no error."""
-        loader = await self._loader(lease.table_id)
+        loader = await self.loader(lease.table_id)
         capture = Capture(self.database, self.instance, self.holder, self.pace, self.clock)
         try:
             return await capture.poll(lease, loader)
         except LostLease as lost:
             return Pass(loader.row.source, error=lost)
 
-    async def _loader(self, table_id: int) -> TableLoader:
+    async def loader(self, table_id: int) -> TableLoader:
         if table_id not in self._loaders:
             async with self.database.transaction() as connection:
                 row = await tables.load(connection, table_id)
@@ -137,16 +138,22 @@ class Replica:
     async def _prepare_labels(self, layouts: Sequence[Layout]) -> None:
         sources = [column.labels for layout in layouts for column in layout.columns if column.labels is not None]
         referenced = sorted({s.table for s in sources if s.kind is not LabelKind.CHOICE})
-        listed = sorted({s.table for s in sources if s.kind is LabelKind.CHOICE})
         displays = await schema.displays(self.instance, referenced)
-        choices = await schema.choices(self.instance, listed)
+        choices = await self._choices(layouts)
         async with self.database.transaction() as connection:
             for table in referenced:
                 await labels.add_source(connection, self.connection_id, labels.LabelSource(table, displays.get(table)))
-            await labels.replace_choices(
-                connection, self.connection_id, [(c.table, c.column, c.dependent, c.value, c.label) for c in choices]
-            )
+            await labels.replace_choices(connection, self.connection_id, effective_choices(layouts, choices))
             unlisted = await labels.sources(connection, self.connection_id, unlisted=True)
         self.labeller.forget()
         for label_source in unlisted:
             await list_labels(self.labeller, label_source)
+
+    async def _choices(self, layouts: Sequence[Layout]) -> list[Choice]:
+        """Choice lists; none where the account may not read them, and values then stand for themselves."""
+        try:
+            return await schema.choices(self.instance, choice_tables(layouts))
+        except Stop as refused:
+            if not refused.code.startswith("rights."):
+                raise
+            return []

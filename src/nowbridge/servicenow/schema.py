@@ -50,7 +50,6 @@ _COLUMN_FIELDS: Final = (
     "choice_field",
 )
 _CHOICE_FIELDS: Final = ("sys_id", "name", "element", "value", "label", "dependent_value", "language", "inactive")
-_USUAL_DISPLAYS: Final = ("number", "name")
 _LINKED_TABLE: Final = re.compile(r"/table/([^/?]+)")
 
 
@@ -92,29 +91,6 @@ async def displays(instance: Instance, tables: Sequence[str]) -> dict[str, str |
     return {
         table: display_column(line, merge_entries(_own(line, entries)), entries) for table, line in lineages.items()
     }
-
-
-async def displays(instance: Instance, tables: Sequence[str]) -> dict[str, str]:
-    """The column that stands for a record of each of these tables, where one can be learned. Tables that do not exist
-    or whose dictionary the account may not read are left out: a reference is no reason to fail.
-    """
-    parents, _ = await _lineages(instance, tables)
-    lineages = {table: _lineage(table, parents) for table in tables}
-    names = dict.fromkeys(name for line in lineages.values() for name in line)
-    wanted = [*_by_names(names, "display=true"), *_by_names(names, one_of("element", _USUAL_DISPLAYS))]
-    rows, _ = await _readable(instance, "sys_dictionary", wanted, ("sys_id", "name", "element", "display"))
-    entries: dict[str, dict[str, Entry]] = {}
-    for row in rows:
-        entries.setdefault(row["name"], {})[row["element"]] = row
-    found = {}
-    for table, lineage in lineages.items():
-        own = [(name, entries.get(name, {})) for name in lineage]
-        marked = (e for _, held in own for e, entry in held.items() if entry["display"] == "true")
-        usual = (name for name in _USUAL_DISPLAYS if any(name in held for _, held in own))
-        column = next(marked, None) or next(usual, None)
-        if column is not None:
-            found[table] = column
-    return found
 
 
 async def choices(instance: Instance, tables: Iterable[str], *, language: str = "en") -> list[Choice]:

@@ -1,0 +1,106 @@
+"""Fixtures: a connection to the twin and its replica, as a worker has them, without a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from nowbridge.replica.run import Replica, add_tables
+from nowbridge.replica.spec import Pace, TableSpec
+from nowbridge.replica.verify import Verdict, Verifier
+from nowbridge.servicenow import tables as source
+from nowbridge.servicenow.auth import Basic
+from nowbridge.servicenow.instance import Instance
+from nowbridge.store import connections, tables
+from nowbridge.store.connections import NewConnection
+from nowbridge.store.database import Database
+from nowbridge.store.leases import Holder
+from nowbridge.transport.client import Client, Limits
+from nowtwin.testing import RunningServer
+
+
+@dataclass(slots=True)
+class Now:
+    """The test's clock: real time plus what the test has let pass."""
+
+    passed: timedelta = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.passed  # noqa: TID251 - the origin of the injected clock
+
+    def pass_(self, **parts: float) -> None:
+        self.passed += timedelta(**parts)
+
+
+@dataclass(slots=True)
+class Bench:
+    """A replica of the twin that a test drives step by step."""
+
+    database: Database
+    twin: RunningServer
+    now: Now
+    pace: Pace
+    connection_id: int
+    open_replica: Callable[[str], Replica]
+    replica: Replica
+
+    async def add(self, *specs: TableSpec | str) -> None:
+        wanted = [TableSpec(spec) if isinstance(spec, str) else spec for spec in specs]
+        async with self.database.transaction() as connection:
+            owner = await connections.load(connection)
+            await add_tables(connection, self.replica.instance, owner, wanted, self.now)
+
+    async def load(self, *specs: TableSpec | str) -> None:
+        """Replicate these tables and read them to the end."""
+        await self.add(*specs)
+        await self.replica.prepare()
+        while await self.replica.load_next_shard():
+            pass
+
+    async def catch_up(self) -> int:
+        """Let the safety lag pass and follow every table's changes. Returns the rows that changed."""
+        self.twin.instance.clock.advance(self.pace.safety_lag.total_seconds() + 1)
+        self.now.pass_(seconds=60)
+        await source.count(self.replica.instance, "sys_user")  # any answer: the instance's new time is heard
+        passes = [await self.replica.poll(lease) for lease in await self.replica.claim_due_streams(100)]
+        failed = [done.error for done in passes if done.error is not None]
+        if failed:
+            raise failed[0]
+        return sum(done.changed for done in passes)
+
+    async def verify(self, table: str, *, repair: bool = False) -> Verdict:
+        async with self.database.transaction() as connection:
+            row = next(row for row in await tables.all_of(connection) if row.source == table)
+        loader = await self.replica.loader(row.id)
+        verifier = Verifier(self.database, self.replica.instance, self.now)
+        return await verifier.verify(loader, proven_to=await self.replica.instance.server_now(), repair=repair)
+
+    async def rows(self, query: str) -> list[tuple[object, ...]]:
+        async with self.database.transaction() as connection:
+            return await (await connection.execute(query)).fetchall()  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def bench(twin: RunningServer, database_dsn: str) -> AsyncIterator[Bench]:
+    now = Now()
+    pace = Pace(page_rows=50, poll=timedelta(seconds=1), safety_lag=timedelta(seconds=2))
+    client = Client(
+        twin.url, limits=Limits(), sleep=asyncio.sleep, monotonic=time.monotonic, random=random.Random(1).random
+    )
+    async with Database(database_dsn) as database:
+        async with database.transaction() as connection:
+            new = NewConnection("twin", twin.url, "basic", "admin", None, b"sealed elsewhere")
+            row = await connections.save(connection, new, now=now())
+
+        def open_replica(name: str) -> Replica:
+            instance = Instance(client, Basic("admin", "admin"), now=now)
+            return Replica(database, instance, row.id, Holder(name, timedelta(seconds=30)), pace, now)
+
+        yield Bench(database, twin, now, pace, row.id, open_replica, open_replica("worker-1"))
+    await client.close()
