@@ -10,9 +10,9 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,16 +21,20 @@ import msgspec
 from nowbridge.jobs import queue
 from nowbridge.jobs.worker import Duties, OpenReplica, Worker
 from nowbridge.model.errors import Stop
+from nowbridge.replica.apply import TableLoader
+from nowbridge.replica.labels import Labeller
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Pace
+from nowbridge.replica.verify import Verifier
 from nowbridge.servicenow import auth as auths
 from nowbridge.servicenow.instance import Instance
 from nowbridge.settings import Settings
 from nowbridge.store import connections, embedded, migrate, provision
 from nowbridge.store.connections import ConnectionRow
-from nowbridge.store.database import Connection, Database
+from nowbridge.store.database import Connection, Database, translated
 from nowbridge.store.leases import Holder
 from nowbridge.store.secrets import Keyring
+from nowbridge.store.tables import TableRow
 from nowbridge.transport.client import Client, Limits
 
 
@@ -59,10 +63,40 @@ def now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - the one clock that is injected everywhere else
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `prepare_home` had to make: the master key, and these migrations."""
+
+    key_made: bool
+    migrations: tuple[str, ...]
+
+
+def prepare_home(settings: Settings) -> Prepared:
+    """Home folder, master key, database, reader role. Repeating it changes nothing. Raises Stop `home.unusable`."""
+    try:
+        Path(settings.home).mkdir(mode=0o700, parents=True, exist_ok=True)
+        key_made = not settings.key_path.exists()
+        if key_made:
+            Keyring.create(settings.key_path)
+    except OSError as error:
+        raise Stop(
+            "home.unusable",
+            asked=f"make the folder {settings.home}",
+            answered=error.strerror or str(error),
+            hint="Choose another one with --home or NOWBRIDGE_HOME.",
+        ) from error
+    keyring(settings)
+    dsn = start_database(settings)
+    migrations = install(dsn)
+    reader_dsn(settings, dsn)
+    return Prepared(key_made, migrations)
+
+
 def install(dsn: str) -> tuple[str, ...]:
     """Bring a database to what this version needs, queue included. Returns the migrations applied now."""
-    applied = migrate.migrate(dsn)
-    queue.install(dsn)
+    with translated("prepare the database"):
+        applied = migrate.migrate(dsn)
+        queue.install(dsn)
     return applied
 
 
@@ -70,12 +104,15 @@ def start_database(settings: Settings) -> str:
     """The URL of the database as the product's role: DATABASE_URL, else the embedded server, started if need be."""
     if settings.database_url:
         return settings.database_url
-    server = embedded.ensure_running(Path(settings.home))
-    return provision.provision(server)
+    server = embedded.ensure_running(Path(settings.home), port=settings.postgres_port)
+    with translated("prepare the embedded database"):
+        return provision.provision(server)
 
 
 def find_database(settings: Settings) -> str:
-    """The URL of a database that is expected to run already. Raises Stop where there is none yet."""
+    """The URL of a database that was made before, started if need be. Raises Stop where there is none yet, or an older
+    one.
+    """
     if not settings.database_url and embedded.status(Path(settings.home)).server is None:
         raise Stop(
             "home.empty",
@@ -83,7 +120,17 @@ def find_database(settings: Settings) -> str:
             answered=f"{settings.home} holds none",
             hint="Run `nowbridge init` first, or set NOWBRIDGE_HOME or DATABASE_URL.",
         )
-    return start_database(settings)
+    dsn = start_database(settings)
+    with translated("open the Nowbridge database"):
+        missing = migrate.missing(dsn)
+    if missing:
+        raise Stop(
+            "database.older",
+            asked="open the Nowbridge database",
+            answered=f"it lacks {missing[0]}, which this version needs",
+            hint="Run `nowbridge init`: it brings the database up to date and keeps what is there.",
+        )
+    return dsn
 
 
 def keyring(settings: Settings) -> Keyring:
@@ -130,9 +177,11 @@ def flow_of(sign_in: SignIn) -> auths.Auth:
 
 
 @asynccontextmanager
-async def instance_of(settings: Settings, url: str, sign_in: SignIn) -> AsyncIterator[Instance]:
-    """An instance to talk to for a while."""
-    client = _client(settings, url)
+async def instance_of(
+    settings: Settings, url: str, sign_in: SignIn, *, attempts: int | None = None
+) -> AsyncIterator[Instance]:
+    """An instance to talk to for a while. `attempts` per call; fewer where somebody waits for the answer."""
+    client = _client(settings, url, attempts=attempts)
     try:
         yield Instance(client, flow_of(sign_in), now=now)
     finally:
@@ -163,6 +212,16 @@ def worker_of(settings: Settings, database: Database, stop: asyncio.Event) -> Wo
     return Worker(database, new_holder(settings), duties_of(settings), now, opener, stop)
 
 
+@asynccontextmanager
+async def verifier_of(
+    settings: Settings, database: Database, row: ConnectionRow, tables: Sequence[TableRow]
+) -> AsyncIterator[tuple[Verifier, dict[int, TableLoader]]]:
+    """What verifying these tables of a connection takes: the verifier, and a loader by table id."""
+    async with instance_of(settings, row.url, opened(settings, row)) as instance:
+        labeller = Labeller(database, instance, row.id, now)
+        yield Verifier(database, instance, now), {table.id: TableLoader(table, labeller) for table in tables}
+
+
 async def only_connection(connection: Connection, name: str | None) -> ConnectionRow:
     return await connections.load(connection, name)
 
@@ -176,10 +235,11 @@ def reader_dsn(settings: Settings, dsn: str) -> str:
     return provision.ensure_reader(dsn, Path(settings.home))
 
 
-def _client(settings: Settings, url: str) -> Client:
+def _client(settings: Settings, url: str, *, attempts: int | None = None) -> Client:
+    limits = Limits(in_flight=settings.requests_in_flight)
     return Client(
         url,
-        limits=Limits(in_flight=settings.requests_in_flight),
+        limits=limits if attempts is None else replace(limits, attempts=attempts),
         sleep=asyncio.sleep,
         monotonic=time.monotonic,
         random=random.random,

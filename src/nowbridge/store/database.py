@@ -69,6 +69,12 @@ async def searching(connection: Connection, path: str) -> AsyncIterator[None]:
         await connection.execute("SELECT set_config('search_path', %s, true)", (before,))
 
 
+def client_environment(dsn: str) -> dict[str, str]:
+    """The variables that let psql and any other libpq client connect, so that no password stands on a command line."""
+    options = psycopg.pq.Conninfo.parse(dsn.encode())
+    return {o.envvar.decode(): o.val.decode() for o in options if o.envvar is not None and o.val is not None}
+
+
 @contextmanager
 def translated(asked: str) -> Iterator[None]:
     """Turn the driver's errors about the server into ours. Errors of data and of programming pass as they are."""

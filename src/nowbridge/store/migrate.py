@@ -47,6 +47,15 @@ def migrate(dsn: str) -> tuple[str, ...]:
     return tuple(name for name, _ in missing)
 
 
+def missing(dsn: str) -> tuple[str, ...]:
+    """The migrations that this version needs and the database has not had."""
+    with psycopg.connect(dsn) as connection:
+        made = connection.execute("SELECT to_regclass('nowbridge.migration')").fetchone()
+        rows = connection.execute("SELECT name FROM nowbridge.migration").fetchall() if made and made[0] else []
+    done = {name for (name,) in rows}
+    return tuple(name for name, _ in shipped() if name not in done)
+
+
 def install_schema(dsn: str, schema: str, *, search_path: str, sentinel: str, text: str) -> bool:
     """Run somebody else's schema script inside a schema of its own, unless its table `sentinel` is there already.
     True if it was run now.
