@@ -203,7 +203,7 @@ def _ensure(home: Path, port: int | None, settings: str) -> EmbeddedServer:
             "embedded.port",
             asked=f"run the embedded PostgreSQL of {home} on port {port}",
             answered=f"it is running on port {running.port}",
-            hint="Stop it first: nowbridge down.",
+            hint="Stop it first, or leave the setting postgres_port out.",
         )
     return running
 
@@ -274,22 +274,23 @@ def _is_free(port: int) -> bool:
 
 
 def _start(place: Path, programs: Path, runner: Account, ports: Sequence[int], settings: str) -> None:
-    answered = "no port between 20000 and 29999 is free"
     for port in ports[:_TRIES]:
         answered = _start_on(place, programs, runner, port, settings)
         if not answered:
             _write_private(_port_file(place), f"{port}\n")
             return
         if "Address already in use" not in answered:
-            break
-    taken = "Address already in use" in answered
+            raise Stop(
+                "embedded.start",
+                asked=f"start the embedded PostgreSQL in {place}",
+                answered=answered,
+                hint="Point DATABASE_URL at a PostgreSQL of your own if it cannot run here.",
+            )
     raise Stop(
-        "embedded.port" if taken else "embedded.start",
-        asked=f"start the embedded PostgreSQL in {place}" + (f" on port {ports[0]}" if taken else ""),
-        answered="another program has taken the port" if taken else answered,
-        hint="Stop that program, or choose another port with the setting postgres_port."
-        if taken
-        else "Point DATABASE_URL at a PostgreSQL of your own if it cannot run here.",
+        "embedded.port",
+        asked=f"start the embedded PostgreSQL in {place} on port {' or '.join(map(str, ports[:_TRIES]))}",
+        answered="another program has taken it",
+        hint="Stop that program, or choose another port with the setting postgres_port.",
     )
 
 
