@@ -60,15 +60,34 @@ class Bench:
         """Replicate these tables and read them to the end."""
         await self.add(*specs)
         await self.replica.prepare()
-        while await self.replica.load_next_shard():
+        await self.load_shards()
+
+    async def load_shards(self, replica: Replica | None = None) -> None:
+        """Read every shard that can be claimed now."""
+        while await (replica or self.replica).load_next_shard():
             pass
 
-    async def catch_up(self) -> int:
+    def make_incidents(self, number: int, **values: str) -> list[str]:
+        """Incidents in the twin, stored as they are, ids in order. Returns the ids."""
+        ids = [f"{at * 2**128 // number:032x}" for at in range(number)]
+        self.twin.instance.load(
+            "incident",
+            [
+                {"sys_id": key, "number": f"INC{at:07}", "short_description": f"no {at}", **values}
+                for at, key in enumerate(ids)
+            ],
+        )
+        return ids
+
+    async def catch_up(self, replica: Replica | None = None) -> int:
         """Let the safety lag pass and follow every table's changes. Returns the rows that changed."""
         self.twin.instance.clock.advance(self.pace.safety_lag.total_seconds() + 1)
         self.now.pass_(seconds=60)
-        await source.count(self.replica.instance, "sys_user")  # any answer: the instance's new time is heard
-        passes = [await self.replica.poll(lease) for lease in await self.replica.claim_due_streams(100)]
+        await source.count(
+            (replica or self.replica).instance, "sys_user"
+        )  # any answer: the instance's new time is heard
+        worker = replica or self.replica
+        passes = [await worker.poll(lease) for lease in await worker.claim_due_streams(100)]
         failed = [done.error for done in passes if done.error is not None]
         if failed:
             raise failed[0]
@@ -86,12 +105,18 @@ class Bench:
             return await (await connection.execute(query)).fetchall()  # type: ignore[arg-type]
 
 
+async def without_waiting(seconds: float) -> None:
+    """The client's back-off, with the waiting left out."""
+    del seconds
+    await asyncio.sleep(0)
+
+
 @pytest.fixture
 async def bench(twin: RunningServer, database_dsn: str) -> AsyncIterator[Bench]:
     now = Now()
     pace = Pace(page_rows=50, poll=timedelta(seconds=1), safety_lag=timedelta(seconds=2))
     client = Client(
-        twin.url, limits=Limits(), sleep=asyncio.sleep, monotonic=time.monotonic, random=random.Random(1).random
+        twin.url, limits=Limits(), sleep=without_waiting, monotonic=time.monotonic, random=random.Random(1).random
     )
     async with Database(database_dsn) as database:
         async with database.transaction() as connection:

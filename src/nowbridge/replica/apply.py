@@ -51,8 +51,20 @@ class TableLoader:
         return await self._load(page, self._merge_poll, after)
 
     async def stage(self, connection: Connection, page: Page) -> None:
-        """Put a page beside the table for comparison; it is gone at the end of the transaction."""
-        await load.stage(connection, self.target, (await self._prepared(as_columns(page), page.rows))[0])
+        """Put a page beside the table for comparison, inside the caller's transaction, at whose end it is gone."""
+        columns: Columns = as_columns(page)
+        while True:
+            try:
+                prepared, _ = await self._prepared(columns, page.rows)
+                async with connection.transaction():
+                    await load.stage(connection, self.target, prepared)
+            except (Unstorable, ValueError):
+                columns, found = misfits.without_misfits(self.layout, columns)
+                if not found:
+                    raise
+                continue
+            if await self._labeller.still_current(connection):
+                return
 
     async def _load(
         self, page: Page, write: Callable[[Connection, bytes, int], Awaitable[int]], after: AfterRows

@@ -1,0 +1,92 @@
+"""A worker that dies, stalls or is refused in the middle of a load loses the page it was on and nothing else."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from nowbridge.model.errors import LostLease
+from nowbridge.servicenow.wire import PageDecoder
+from nowbridge.store import leases
+from nowbridge.store.leases import Holder, ShardProgress
+from nowtwin.faults import FaultRule
+from tests.support.replica import Bench
+
+HOLDER = Holder("worker-1", timedelta(seconds=30))
+
+
+@pytest.mark.parametrize("pages", [0, 1, 3, 5])
+async def test_a_load_goes_on_where_it_broke_off(bench: Bench, pages: int) -> None:
+    """The instance fails for good after some pages; an hour later it is back."""
+    bench.make_incidents(260)
+    await bench.add("incident")
+    await bench.replica.prepare()
+    bench.twin.instance.faults.arm([FaultRule(kind="status", status=503, table="incident", skip=pages)])
+    await bench.load_shards()
+    loaded = (await bench.rows("SELECT count(*) FROM incident"))[0][0]
+    assert loaded < 260
+    assert (await bench.rows("SELECT count(*) FROM nowbridge.shard WHERE last_error IS NOT NULL"))[0][0] > 0
+    bench.twin.instance.faults.arm([])
+    bench.now.pass_(hours=1)
+    await bench.load_shards(bench.open_replica("worker-2"))
+    assert await bench.rows("SELECT count(*), count(DISTINCT number) FROM incident") == [(260, 260)]
+    assert await bench.rows("SELECT sum(rows)::int FROM nowbridge.shard") == [(260,)]
+    assert await bench.rows("SELECT phase FROM nowbridge.replica_table") == [("live",)]
+
+
+async def test_a_cancelled_load_gives_its_shard_back_at_once(bench: Bench) -> None:
+    bench.make_incidents(120)
+    await bench.add("incident")
+    await bench.replica.prepare()
+    bench.twin.instance.faults.arm([FaultRule(kind="delay", seconds=30, table="incident", skip=1)])
+    working = asyncio.create_task(bench.load_shards())
+    while not any(call.fault for call in bench.twin.instance.calls.entries):
+        await asyncio.sleep(0.005)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    bench.twin.instance.faults.arm([])
+    await bench.load_shards(bench.open_replica("worker-2"))
+    assert await bench.rows("SELECT count(*) FROM incident") == [(120,)]
+
+
+@pytest.mark.trap("31")
+async def test_a_paused_worker_that_wakes_up_changes_nothing(bench: Bench) -> None:
+    """Worker 1 claims a shard and stalls; its lease runs out, worker 2 loads everything; worker 1 goes on."""
+    bench.make_incidents(40)
+    await bench.add("incident")
+    await bench.replica.prepare()
+    async with bench.database.transaction() as connection:
+        stale = await leases.claim_shard(connection, HOLDER, now=bench.now())
+    assert stale is not None
+    other = bench.open_replica("worker-2")
+    await bench.load_shards(other)
+    assert await bench.rows("SELECT count(*) FROM incident") == [(0,)], "the lease still stands"
+    bench.now.pass_(seconds=31)
+    await bench.load_shards(other)
+    bench.twin.instance.update("incident", f"{0:032x}", {"short_description": "newer"}, user="admin")
+
+    loader = await bench.replica.loader(stale.table_id)
+    page = PageDecoder(("sys_id", "short_description")).decode(
+        b'{"result":[{"sys_id":"%032x","short_description":"from the grave"}]}' % 1
+    )
+
+    async def move(connection: object, changed: int) -> None:
+        del changed
+        progress = ShardProgress(position={}, rows=1, hidden=0, calls=1, done=True)
+        await leases.advance_shard(connection, stale, HOLDER, progress, now=bench.now())  # type: ignore[arg-type]
+
+    with pytest.raises(LostLease):
+        await loader.load_new(page, move)
+    assert await bench.rows("SELECT count(*) FROM incident WHERE short_description = 'from the grave'") == [(0,)]
+    assert await bench.rows("SELECT count(*) FROM incident") == [(40,)]
+
+
+async def test_two_workers_share_a_load_and_read_nothing_twice(bench: Bench) -> None:
+    bench.make_incidents(400)
+    await bench.add("incident")
+    await bench.replica.prepare()
+    await asyncio.gather(bench.load_shards(), bench.load_shards(bench.open_replica("worker-2")))
+    assert await bench.rows("SELECT count(*) FROM incident") == [(400,)]
+    assert await bench.rows("SELECT sum(rows)::int FROM nowbridge.shard") == [(400,)]
+    assert await bench.rows("SELECT count(*) FROM _sync_cdc WHERE operation = 'backfill'") == [(1,)]
