@@ -288,8 +288,8 @@ def _start(place: Path, programs: Path, runner: Account, ports: Sequence[int], s
             )
     raise Stop(
         "embedded.port",
-        asked=f"start the embedded PostgreSQL in {place} on port {' or '.join(map(str, ports[:_TRIES]))}",
-        answered="another program has taken it",
+        asked=f"start the embedded PostgreSQL in {place} on port {' or '.join(map(str, ports[:_TRIES])) or 'any'}",
+        answered="another program has taken it" if ports else "none of the 200 that were tried is free",
         hint="Stop that program, or choose another port with the setting postgres_port.",
     )
 
