@@ -109,9 +109,9 @@ def start_database(settings: Settings) -> str:
         return provision.provision(server)
 
 
-def find_database(settings: Settings) -> str:
-    """The URL of a database that was made before, started if need be. Raises Stop where there is none yet, or an older
-    one.
+def find_database(settings: Settings, *, upgrade: bool = False) -> str:
+    """The URL of a database that was made before, started if need be. Raises Stop where there is none yet; an older
+    one is brought up to date if `upgrade` says so, else refused.
     """
     if not settings.database_url and embedded.status(Path(settings.home)).server is None:
         raise Stop(
@@ -121,6 +121,9 @@ def find_database(settings: Settings) -> str:
             hint="Run `nowbridge init` first, or set NOWBRIDGE_HOME or DATABASE_URL.",
         )
     dsn = start_database(settings)
+    if upgrade:
+        install(dsn)
+        return dsn
     with translated("open the Nowbridge database"):
         missing = migrate.missing(dsn)
     if missing:

@@ -1,0 +1,1 @@
+"""What others ask over HTTP. One file per resource; the only folder that knows the web server."""

@@ -1,0 +1,145 @@
+"""How everything stands right now, read once and shown as a table or as JSON: `status`, `up`, `replicate` and the demo
+show the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from nowbridge.cli import screen
+
+if TYPE_CHECKING:
+    from nowbridge.settings import Settings
+    from nowbridge.store.database import Database
+    from nowbridge.store.tables import TableStatus
+    from nowbridge.store.workers import WorkerRow
+
+_PHASES = {"planned": "yellow", "backfill": "cyan", "live": "green"}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`tables` in the order in which they were added; `rows` of each is counted."""
+
+    at: datetime
+    tables: tuple[TableStatus, ...]
+    workers: tuple[WorkerRow, ...]
+
+    @property
+    def is_loaded(self) -> bool:
+        return all(table.phase == "live" for table in self.tables)
+
+
+async def read_standing(database: Database, settings: Settings) -> Standing:
+    from nowbridge import wiring
+    from nowbridge.store import tables, workers
+
+    at = wiring.now()
+    async with database.transaction() as connection:
+        found = [
+            replace(table, rows=await tables.count_rows(connection, table.relation))
+            for table in await tables.status(connection)
+        ]
+        since = at - timedelta(seconds=settings.stalled_after_seconds)
+        living = await workers.living(connection, seen_since=since)
+    return Standing(at, tuple(found), tuple(living))
+
+
+def age_of(table: TableStatus, at: datetime) -> timedelta | None:
+    """How old the last proven state is: everything before it is in the replica. None before the first."""
+    if table.phase != "live" or table.proven_to is None:
+        return None
+    return max(timedelta(0), at - table.proven_to)
+
+
+def rows_per_second(table: TableStatus, at: datetime) -> float | None:
+    """Of the first load: so far, or in all when it is over."""
+    if table.started_at is None:
+        return None
+    seconds = ((table.backfilled_at or at) - table.started_at).total_seconds()
+    return table.loaded / seconds if seconds > 0 else None
+
+
+def as_table(standing: Standing) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("table", no_wrap=True)
+    shown.add_column("phase")
+    for heading in ("rows", "of", "hidden", "rows/s", "fresh", "changes", "calls"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for table in standing.tables:
+        speed = rows_per_second(table, standing.at)
+        shown.add_row(
+            name_of(table),
+            Text(table.phase, _PHASES.get(table.phase, "")),
+            screen.count(table.rows),
+            screen.count(table.total_count) if table.phase != "live" else "",
+            Text(screen.count(table.hidden), "yellow") if table.hidden else "0",
+            f"{speed:,.0f}" if speed else "-",
+            screen.ago(age_of(table, standing.at)),
+            screen.count(table.changes),
+            screen.count(table.calls),
+        )
+    return shown
+
+
+def trouble(standing: Standing) -> list[Text]:
+    """What somebody should know: nobody works, errors of tables, values that did not fit."""
+    lines = []
+    if not standing.workers:
+        lines.append(Text("No worker is running: nothing is loaded or followed. Start one: nowbridge up", "red"))
+    for table in standing.tables:
+        if table.last_error:
+            again = f" (failed {table.failures} times in a row)" if table.failures > 1 else ""
+            lines.append(Text(f"{table.source}: {screen.error_line(table.last_error)}{again}", "red"))
+        if table.value_issues:
+            lines.append(
+                Text(
+                    f"{table.source}: {table.value_issues:,} values did not fit their column and are NULL"
+                    " (table nowbridge.value_issue names them)",
+                    "yellow",
+                )
+            )
+    return lines
+
+
+def name_of(table: TableStatus) -> str:
+    """The table's name in ServiceNow, and its own here where it differs."""
+    return table.source if table.source == table.relation.name else f"{table.source} as {table.relation.name}"
+
+
+def as_json(standing: Standing) -> dict[str, object]:
+    return {
+        "at": standing.at,
+        "workers": [
+            {"name": worker.name, "started_at": worker.started_at, "seen_at": worker.seen_at}
+            for worker in standing.workers
+        ],
+        "tables": [_table_as_json(table, standing.at) for table in standing.tables],
+    }
+
+
+def _table_as_json(table: TableStatus, at: datetime) -> dict[str, object]:
+    speed = rows_per_second(table, at)
+    return {
+        "table": table.source,
+        "schema": table.relation.schema,
+        "name": table.relation.name,
+        "phase": table.phase,
+        "rows": table.rows,
+        "loaded": table.loaded,
+        "total": table.total_count,
+        "hidden": table.hidden,
+        "rows_per_second": round(speed, 1) if speed else None,
+        "age_seconds": age_of(table, at),
+        "proven_to": table.proven_to,
+        "changes": table.changes,
+        "calls": table.calls,
+        "failures": table.failures,
+        "value_issues": table.value_issues,
+        "error": table.last_error,
+    }
