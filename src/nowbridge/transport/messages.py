@@ -1,6 +1,6 @@
 """What is sent and what comes back, as values. No I/O: `transport.client` carries them, everybody else only makes and reads them.
 
-Secrets live in headers and bodies, so neither is part of a `repr`.
+Secrets live in headers and bodies, users' values in parameters, so none of them is part of a `repr`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Request:
 
     method: str
     path: str
-    params: tuple[tuple[str, str], ...] = ()
+    params: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     headers: Headers = field(default=Headers(), repr=False)
     body: bytes | None = field(default=None, repr=False)
     asked: str = "call the instance"
