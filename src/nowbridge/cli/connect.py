@@ -119,6 +119,8 @@ def connection_name(given: str | None, url: str) -> str:
     """The given name, which becomes a schema's name in Postgres, else one made from the address."""
     if given is None:
         host = urlsplit(url).hostname or ""
+        if host in {"127.0.0.1", "::1", "localhost"}:
+            return "local"
         made = re.sub(r"[^a-z0-9]+", "_", host.partition(".")[0].lower())[:40]
         return made if _NAME.fullmatch(made) and made not in _RESERVED else f"sn_{made}"
     if not _NAME.fullmatch(given) or given in _RESERVED or given.startswith("pg_"):

@@ -11,18 +11,30 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from nowbridge.model.errors import NowbridgeError
 
 
+_WIDTH_OF_FILES = 160
+
+
 def output() -> Console:
-    return Console(highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
 
 
 def messages() -> Console:
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDTH_OF_FILES)
+
+
+def columns(*headings: str) -> Table:
+    """An empty table: the first column is text, the others are numbers."""
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
+    return table
 
 
 def is_terminal() -> bool:

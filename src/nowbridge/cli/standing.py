@@ -66,11 +66,7 @@ def rows_per_second(table: TableStatus, at: datetime) -> float | None:
 
 
 def as_table(standing: Standing) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("table", no_wrap=True)
-    shown.add_column("phase")
-    for heading in ("rows", "of", "hidden", "rows/s", "fresh", "changes", "calls"):
-        shown.add_column(heading, justify="right", no_wrap=True)
+    shown = screen.columns("table", "phase", "rows", "of", "hidden", "rows/s", "fresh", "changes", "calls")
     for table in standing.tables:
         speed = rows_per_second(table, standing.at)
         shown.add_row(

@@ -162,7 +162,6 @@ def _verdict_as_json(verdict: Verdict) -> dict[str, object]:
 
 
 def _show(verdicts: list[Verdict], *, as_json: bool) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     from nowbridge.cli import screen
@@ -171,18 +170,18 @@ def _show(verdicts: list[Verdict], *, as_json: bool) -> None:
         screen.print_json(verdicts_as_json(verdicts))
         return
     out = screen.output()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("table")
-    for heading in ("rows", "hidden", "missing", "differing", "extra", "pending", "repaired", "labels", "wrong labels"):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
+    table = screen.columns("table", "rows", "hidden", "missing", "differing", "extra", "pending", "labels", "verdict")
     for verdict in verdicts:
         counts = (verdict.rows, verdict.hidden, len(verdict.missing), len(verdict.differing), len(verdict.extra))
-        later = (verdict.pending, verdict.repaired, verdict.labels_compared, len(verdict.wrong_labels))
         word = Text("equal", "green") if verdict.equal else Text("NOT equal", "red")
-        table.add_row(verdict.table, *(screen.count(number) for number in (*counts, *later)), word)
+        numbers = (screen.count(number) for number in (*counts, verdict.pending, verdict.labels_compared))
+        table.add_row(verdict.table, *numbers, word)
     out.print(table)
     for verdict in verdicts:
+        if verdict.repaired:
+            out.print(f"{verdict.table}: {verdict.repaired:,} rows repaired")
+        if verdict.wrong_labels:
+            out.print(f"{verdict.table}: {len(verdict.wrong_labels):,} labels differ")
         for line in _details(verdict):
             out.print(Text(line, "red"), soft_wrap=True)
 
