@@ -62,15 +62,18 @@ class Acceptance:
                 continue
             if column.read_only and self._switches.read_only_columns_protected:
                 continue
-            taken = self._taken(table, column, "" if text == "NULL" else text, display_values=display_values)
+            taken = self._taken(table, column, text, display_values=display_values)
             if taken is not None:
                 values[element] = taken
         return Accepted(values, journals)
 
     def _taken(self, table: str, column: Column, text: str, *, display_values: bool) -> str | None:
         """The stored text, or None when the value is dropped."""
+        if text == "NULL":  # a reserved word that clears
+            return ""
         if text == "":
-            return "" if not column.choice or column.type in NUMERIC_TYPES or column.choice == 1 else None
+            kept = column.choice in _CLOSED_CHOICE and not self._switches.empty_clears_choices
+            return None if kept else ""
         if display_values:
             text = self._from_display(table, column, text)
         if column.choice in _CLOSED_CHOICE and self._switches.unknown_choice_dropped:

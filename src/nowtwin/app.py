@@ -6,10 +6,12 @@ compression of large bodies run in a thread, so that other requests go on meanwh
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from email.utils import format_datetime
 from typing import Any, Protocol
 from urllib.parse import unquote
+
+from starlette.routing import Route, Router
 
 from nowtwin import control, faults, routes
 from nowtwin.apis import table
@@ -43,13 +45,19 @@ class Connections(Protocol):
 class App:
     """Serves one Instance."""
 
-    def __init__(self, instance: Instance, connections: Connections) -> None:
+    def __init__(self, instance: Instance, connections: Connections, controls: Sequence[Route] = ()) -> None:
+        """`controls` are further routes of the control API, such as those of a player."""
         self._instance = instance
         self._connections = connections
+        self._controls = Router(list(controls))
+        self._control_paths = frozenset(route.path for route in controls)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"nowtwin serves HTTP only, not {scope['type']}")
+        if scope["path"] in self._control_paths and control.is_local(scope["client"][0]):
+            await self._controls(scope, receive, send)
+            return
         request = await _read(scope, receive)
         if request.path.startswith("/_nowtwin/"):
             await self._send(send, request, control.answer(self._instance, request, scope["client"][0]))

@@ -3,7 +3,7 @@
 import signal
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,10 @@ from nowtwin.errors import Refused
 from nowtwin.instance import Instance
 from nowtwin.server import Server
 
+if TYPE_CHECKING:
+    from nowtwin.play import Player
+
+_ADMIN = "admin"
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A ServiceNow instance in a box, on loopback.")
 
 
@@ -27,37 +31,53 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     ] = None,
     host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
     data: Annotated[
-        list[str] | None, typer.Option(help="`demo`, `empty` or a file of rows; may be given several times.")
+        list[str] | None, typer.Option(help="`demo` (default), `empty` or a file of rows; may be given several times.")
     ] = None,
-    admin_password: Annotated[str, typer.Option(help="Password of the account admin.")] = "admin",  # noqa: S107 - documented default of an emulator
+    admin_password: Annotated[str, typer.Option(help="Password of the account admin.")] = _ADMIN,
     seed: Annotated[int, typer.Option(help="Fixes generated sys_ids, tokens and fault rolls.")] = 0,
-    directory: Annotated[Path | None, typer.Option(help="Keep the rows here instead of in a temporary folder.")] = None,
+    directory: Annotated[Path | None, typer.Option(help="Keep the rows here, not in a temporary folder.")] = None,
+    play: Annotated[
+        str | None, typer.Option(help="`generated`, or an incident event log: loads its first part, plays the rest.")
+    ] = None,
+    play_from: Annotated[float, typer.Option(min=0, max=1, help="The share of the event log that is loaded.")] = 0.5,
+    play_rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Changes per second, from the start; else play on request.")
+    ] = None,
 ) -> None:
     """Serve an instance until Ctrl-C or SIGTERM. Prints one line with its URL when it is ready."""
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     with Instance(seed=seed, directory=directory) as instance:
-        if admin_password != "admin":  # noqa: S105 - the documented default
-            instance.set_admin_password(admin_password)
-        for name in data or ["demo"]:
+        instance.set_admin_password(admin_password)
+        for name in data or ([] if play else ["demo"]):
             _load(instance, name)
-        server = _listen(instance, host, port, tls_port)
+        player = _player(instance, play, play_from, seed) if play else None
+        server = _listen(instance, host, port, tls_port, player)
         server.start()
-        shown = "admin" if admin_password == "admin" else "password as given"  # noqa: S105 - the documented default
-        secure = f" and {server.tls_url} (certificate {server.certificate})" if server.tls_url else ""
-        typer.echo(f"nowtwin ready at {server.url}{secure} (admin / {shown}), control API at {server.url}/_nowtwin/")
+        if player and play_rate:
+            player.start(play_rate)
+        typer.echo(_greeting(server, "admin" if admin_password == _ADMIN else "password as given"))
         stopped.wait()
+        if player:
+            player.stop()
         server.stop()
 
 
-def _listen(instance: Instance, host: str, port: int, tls_port: int | None) -> Server:
+def _greeting(server: Server, password: str) -> str:
+    secure = f" and {server.tls_url} (certificate {server.certificate})" if server.tls_url else ""
+    return f"nowtwin ready at {server.url}{secure} (admin / {password}), control API at {server.url}/_nowtwin/"
+
+
+def _listen(instance: Instance, host: str, port: int, tls_port: int | None, player: "Player | None") -> Server:
+    from nowtwin.play import player_routes
+
     try:
-        return Server(instance, host=host, port=port, tls_port=tls_port)
+        controls = player_routes(player) if player else ()
+        return Server(instance, host=host, port=port, tls_port=tls_port, controls=controls)
     except (OSError, ValueError) as error:
-        typer.echo(
-            f"nowtwin cannot listen on {host}:{port}: {error}. Choose another --port, or 0 for a free one.", err=True
-        )
+        message = f"nowtwin cannot listen on {host}:{port}: {error}. Choose another --port, or 0 for a free one."
+        typer.echo(message, err=True)
         raise typer.Exit(1) from error
 
 
@@ -69,15 +89,30 @@ def _load(instance: Instance, name: str) -> None:
     if name == "demo":
         seeds.load_demo(instance)
         return
-    path = Path(name)
-    if not path.is_file():
-        typer.echo(f"nowtwin found no data file {name}. Give `demo`, `empty` or a path.", err=True)
-        raise typer.Exit(1)
     try:
-        seeds.load_file(instance, path)
+        seeds.load_file(instance, _existing(name))
     except (ValueError, Refused) as error:
         typer.echo(f"nowtwin cannot load {name}: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+def _player(instance: Instance, play: str, until: float, seed: int) -> "Player":
+    from nowtwin.play import prepare_player
+
+    log = None if play == "generated" else _existing(play)
+    try:
+        return prepare_player(instance, log, until=until, seed=seed)
+    except (ValueError, Refused) as error:
+        typer.echo(f"nowtwin cannot play {play}: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _existing(name: str) -> Path:
+    path = Path(name)
+    if not path.is_file():
+        typer.echo(f"nowtwin found no file {name}.", err=True)
+        raise typer.Exit(1)
+    return path
 
 
 if __name__ == "__main__":

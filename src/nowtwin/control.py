@@ -54,9 +54,13 @@ class NewClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access_seconds: int = 1800
 
 
+def is_local(client: str) -> bool:
+    return ipaddress.ip_address(client).is_loopback
+
+
 def answer(instance: Instance, request: Request, client: str) -> Answer:
     """The answer to a control request; 403 for clients that are not on this machine."""
-    if not ipaddress.ip_address(client).is_loopback:
+    if not is_local(client):
         return refusal(Refused(403, "The control API answers loopback clients only"))
     handler = _ROUTES.get((request.method, request.path.removeprefix("/_nowtwin/").rstrip("/")))
     if handler is None:

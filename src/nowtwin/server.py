@@ -9,6 +9,7 @@ import socket
 import ssl
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nowtwin.app import App
@@ -107,12 +109,19 @@ class Server:
     """Serves one Instance at `port`, and over TLS at `tls_port` if that is given. Port 0 picks a free one."""
 
     def __init__(
-        self, instance: Instance, *, host: str = "127.0.0.1", port: int = 0, tls_port: int | None = None
+        self,
+        instance: Instance,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls_port: int | None = None,
+        controls: Sequence[Route] = (),
     ) -> None:
         if not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"nowtwin listens on loopback only, not on {host}")
         self._directory = tempfile.TemporaryDirectory(prefix="nowtwin-tls-")
         self._host = host
+        self._controls = controls
         self._sockets = [_listen(host, port)]
         self.certificate: Path | None = None
         self._servers = [self._make(instance, None)]
@@ -144,7 +153,7 @@ class Server:
     def _make(self, instance: Instance, certificate: Certificate | None) -> uvicorn.Server:
         transports = _Transports()
         config = uvicorn.Config(
-            App(instance, transports),
+            App(instance, transports, self._controls),
             http=_protocol(transports),
             ws="none",
             lifespan="off",

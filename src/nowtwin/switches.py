@@ -21,8 +21,8 @@ class Switches:
     """Pages over an order that is not unique lose and repeat rows (1.4); `sys_id` in the order cures it."""
     unknown_choice_dropped: bool = True
     """An unknown value of a choice column is ignored on write (1.7)."""
-    child_falls_back_to_parent_choices: bool = True
-    """A table without choice rows for a column uses its parent's (3.2)."""
+    empty_clears_choices: bool = False
+    """An empty text clears a choice column too; otherwise only the word NULL does (1.7)."""
     truncate_long_strings: bool = True
     """A string longer than `max_length` is cut instead of refused (1.7)."""
     group_integers: bool = True

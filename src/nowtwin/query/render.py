@@ -259,10 +259,8 @@ class Conditions:
         parent, key = inner.field("parent"), inner.field("sys_id")
         if parent is None or key is None:
             return None
-        tree = (
-            "WITH RECURSIVE below(id) AS (SELECT ? UNION "
-            f"SELECT {key.sql} FROM {inner.from_clause()} JOIN below ON {parent.sql} = below.id) SELECT id FROM below"
-        )
+        children = f"SELECT {key.sql} FROM {inner.from_clause()} JOIN below ON {parent.sql} = below.id"  # noqa: S608 - built from quoted names
+        tree = f"WITH RECURSIVE below(id) AS (SELECT ? UNION {children}) SELECT id FROM below"  # noqa: S608 - built from quoted names
         self._source.roots.update(inner.roots)
         return Sql(f"{field.sql} IN ({tree})", (term.value.rpartition("@")[2],))
 
