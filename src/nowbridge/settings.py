@@ -50,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Annotated[Literal["text", "json"], Meta(description="Lines for people or for a log collector.")] = (
         "text"
     )
-    poll_seconds: Annotated[Seconds, Meta(description="The wait between two looks for changes of one table.")] = 2.0
+    poll_seconds: Annotated[Seconds, Meta(description="The wait between two looks for changes of one table.")] = 30.0
     safety_lag_seconds: Annotated[
         Annotated[float, Meta(ge=0, le=300)],
         Meta(

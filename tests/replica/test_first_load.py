@@ -37,5 +37,5 @@ async def test_changes_follow_and_each_is_in_the_feed_once(bench: Bench) -> None
         " AND operation <> 'backfill' ORDER BY id"
     )
     assert [(row[0], row[1]) for row in feed] == [(sys_id, "update"), (made.sys_id, "insert")]
-    assert feed[0][2][1] == "It broke"  # type: ignore[index]
+    assert feed[0][2][1] == "It broke"
     assert (await bench.verify("incident")).equal

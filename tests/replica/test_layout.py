@@ -1,5 +1,7 @@
 """What a ServiceNow table becomes in Postgres."""
 
+from itertools import pairwise
+
 import pytest
 
 from nowbridge.model.errors import Stop
@@ -123,5 +125,5 @@ def test_a_table_is_cut_into_no_more_shards_than_it_has_pages(total: int, page: 
     assert len(ranges) == shards
     assert ranges[0][0] is None
     assert ranges[-1][1] is None
-    assert all(one[1] == other[0] for one, other in zip(ranges, ranges[1:], strict=False))
+    assert all(one[1] == other[0] for one, other in pairwise(ranges))
     assert all(low is None or high is None or low < high for low, high in ranges)

@@ -1,7 +1,6 @@
 """Wire columns to COPY rows, held against Postgres itself."""
 
 import psycopg
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -10,8 +10,8 @@ import pytest
 from psycopg import sql
 
 from nowbridge.store.embedded import EmbeddedServer, ephemeral
-from nowbridge.store.migrate import migrate
 from nowbridge.store.provision import ROLE, provision
+from nowbridge.wiring import install
 
 TEMPLATE = "nowbridge_template"
 _numbers = itertools.count(1)
@@ -32,7 +32,7 @@ def superuser_dsn(postgres: EmbeddedServer) -> str:
 @pytest.fixture(scope="session")
 def template_dsn(postgres: EmbeddedServer) -> str:
     dsn = provision(postgres, database=TEMPLATE)
-    migrate(dsn)
+    install(dsn)
     return dsn
 
 

@@ -6,8 +6,9 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,16 @@ class Now:
     """The test's clock: real time plus what the test has let pass."""
 
     passed: timedelta = timedelta()
+    readings: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
 
     def __call__(self) -> datetime:
+        self.readings.put_nowait(None)
         return datetime.now(UTC) + self.passed  # noqa: TID251 - the origin of the injected clock
+
+    async def read(self, times: int) -> None:
+        """Wait until the clock has been read so many times: a sign of how far somebody has come."""
+        for _ in range(times):
+            await self.readings.get()
 
     def pass_(self, **parts: float) -> None:
         self.passed += timedelta(**parts)
@@ -93,16 +101,19 @@ class Bench:
             raise failed[0]
         return sum(done.changed for done in passes)
 
-    async def verify(self, table: str, *, repair: bool = False) -> Verdict:
+    async def verify(self, table: str, *, repair: bool = False, seconds_ago: float = 0) -> Verdict:
+        """Verify, as of the instance's time `seconds_ago`."""
         async with self.database.transaction() as connection:
             row = next(row for row in await tables.all_of(connection) if row.source == table)
         loader = await self.replica.loader(row.id)
+        await source.count(self.replica.instance, "sys_user")  # the instance's time is heard
+        proven_to = await self.replica.instance.server_now() - timedelta(seconds=seconds_ago)
         verifier = Verifier(self.database, self.replica.instance, self.now)
-        return await verifier.verify(loader, proven_to=await self.replica.instance.server_now(), repair=repair)
+        return await verifier.verify(loader, proven_to=proven_to, repair=repair)
 
-    async def rows(self, query: str) -> list[tuple[object, ...]]:
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
         async with self.database.transaction() as connection:
-            return await (await connection.execute(query)).fetchall()  # type: ignore[arg-type]
+            return await (await connection.execute(query)).fetchall()
 
 
 async def without_waiting(seconds: float) -> None:

@@ -37,6 +37,7 @@ class Duties:
     idle: float = 0.5
     heartbeat: float = 5.0
     stalled_after: float = 20.0
+    grace: float = 5.0
     keep_feed: timedelta = timedelta(days=7)
 
 
@@ -93,10 +94,19 @@ class Worker:
             try:
                 await self._until_stopped([jobs, *loops])
             finally:
-                for task in (jobs, *loops):
-                    task.cancel()
-                await asyncio.gather(jobs, *loops, return_exceptions=True)
-                await self._close()
+                await self._end(jobs, loops)
+
+    async def _end(self, jobs: asyncio.Task[None], loops: list[asyncio.Task[None]]) -> None:
+        """Let every loop finish its page or pass, which gives its claim back; who takes too long is cut off."""
+        self.stop.set()
+        for opened in self._open.values():
+            opened.replica.stopping = True
+        jobs.cancel()
+        await asyncio.wait(loops, timeout=self.duties.grace)
+        for task in loops:
+            task.cancel()
+        await asyncio.gather(jobs, *loops, return_exceptions=True)
+        await self._close()
 
     async def prepare(self, connection_id: int) -> None:
         """The body of the `prepare` job. What went wrong is kept for `nowbridge status`; the queue tries again."""

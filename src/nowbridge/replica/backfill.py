@@ -7,7 +7,7 @@ While one page is being written the next is already being asked for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,6 +33,7 @@ class Backfill:
     holder: Holder
     pace: Pace
     clock: Clock
+    stopping: Callable[[], bool] = lambda: False
 
     async def run_shard(self, lease: ShardLease, loader: TableLoader) -> int:
         """Read a claimed shard from where it stands to its end. Returns the rows read now.
@@ -41,7 +42,10 @@ class Backfill:
         cancellation and bugs come out.
         """
         try:
-            return await self._read(lease, loader)
+            rows = await self._read(lease, loader)
+            if self.stopping():
+                await self._release(lease)
+            return rows
         except LostLease:
             raise
         except NowbridgeError as error:
@@ -52,9 +56,12 @@ class Backfill:
                 )
             return 0
         except asyncio.CancelledError:
-            async with self.database.transaction() as connection:
-                await leases.release_shard(connection, lease)
+            await self._release(lease)
             raise
+
+    async def _release(self, lease: ShardLease) -> None:
+        async with self.database.transaction() as connection:
+            await leases.release_shard(connection, lease)
 
     async def _read(self, lease: ShardLease, loader: TableLoader) -> int:
         base = queries.parse(loader.row.query)
@@ -67,7 +74,7 @@ class Backfill:
         total = 0
         writing: asyncio.Task[None] | None = None
         try:
-            while (request := sweep.next_request()) is not None:
+            while not self.stopping() and (request := sweep.next_request()) is not None:
                 answer = await source.read_page(self.instance, loader.row.source, request, loader.layout.fetched)
                 page = await asyncio.to_thread(decoder.decode, answer.body)
                 sweep.received(page.ids, None, page.rows, answer.total_count)

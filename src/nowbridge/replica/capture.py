@@ -52,6 +52,10 @@ class Capture:
             return await self._poll(lease, loader)
         except LostLease:
             raise
+        except asyncio.CancelledError:
+            async with self.database.transaction() as connection:
+                await leases.release_stream(connection, lease)
+            raise
         except (Retry, Stop, Park) as error:
             await self._failed(lease, error)
             return Pass(loader.row.source, error=error)

@@ -131,7 +131,11 @@ def label_source(column: Column, table: Table) -> LabelSource | None:
         return LabelSource(LabelKind.LIST, column.reference)
     if column.internal_type == "reference" and column.reference and column.reference_key in (None, "", "sys_id"):
         return LabelSource(LabelKind.REFERENCE, column.reference)
-    if column.choice is not ChoiceMode.NONE and column.internal_type not in TYPES_WITHOUT_CHOICES:
+    listed = column.choice not in (
+        ChoiceMode.NONE,
+        ChoiceMode.SUGGESTION,
+    )  # a suggestion is text that one may type over
+    if listed and column.internal_type not in TYPES_WITHOUT_CHOICES:
         return LabelSource(LabelKind.CHOICE, column.choice_table or table.name, column.choice_field or column.name)
     return None
 

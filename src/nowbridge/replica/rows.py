@@ -88,8 +88,29 @@ def _labelled(column: ReplicaColumn, texts: Texts, labels: Labels) -> Texts:
     return list(map(words.get, texts, texts))
 
 
-# Types whose wire text Postgres does not read by itself; the rest is left to it, and `misfits` comes after a refusal.
+def looks_like(length: int | None, alphabet: bytes) -> Converter:
+    """A check that costs next to nothing, because Postgres alone is too kind: it reads `yesterday` as a time and `NaN`
+    as a number. Raises ValueError; `misfits` then finds out which value it was.
+    """
+
+    def checked(texts: Texts) -> Texts:
+        if length is not None and not set(map(len, texts)) <= {0, length}:
+            raise ValueError("a value is not of the usual length")
+        if "".join(texts).encode("utf-8", "replace").translate(None, alphabet):
+            raise ValueError("a value has characters of another type")
+        return texts
+
+    return checked
+
+
+# What Postgres does not read by itself is converted, what it would misread is checked; the rest is left to it, and
+# `misfits` comes after a refusal.
 CONVERTERS: Mapping[str, Converter] = {
+    "timestamptz": looks_like(len("yyyy-MM-dd HH:mm:ss"), b"0123456789-: "),
+    "date": looks_like(len("yyyy-MM-dd"), b"0123456789-"),
+    "numeric": looks_like(None, b"0123456789+-.eE"),
+    "integer": looks_like(None, b"0123456789+-"),
+    "bigint": looks_like(None, b"0123456789+-"),
     "interval": partial(values.column, Family.DURATION),
     "text[]": partial(values.column, Family.LIST),
     "time": partial(values.column, Family.TIME),

@@ -70,6 +70,7 @@ class Replica:
     holder: Holder
     pace: Pace
     clock: Clock
+    stopping: bool = False  # set from outside: finish the page at hand, give the claim back, take no new one
     labeller: Labeller = field(init=False)
     _loaders: dict[int, TableLoader] = field(default_factory=dict)
 
@@ -97,12 +98,16 @@ class Replica:
 
     async def load_next_shard(self) -> bool:
         """Claim one shard and read it to its end. False when there is none to be read now."""
+        if self.stopping:
+            return False
         async with self.database.transaction() as connection:
             lease = await leases.claim_shard(connection, self.holder, now=self.clock())
         if lease is None:
             return False
         loader = await self.loader(lease.table_id)
-        backfill = Backfill(self.database, self.instance, self.holder, self.pace, self.clock)
+        backfill = Backfill(
+            self.database, self.instance, self.holder, self.pace, self.clock, stopping=lambda: self.stopping
+        )
         try:
             await backfill.run_shard(lease, loader)
         except LostLease:

@@ -82,7 +82,7 @@ async def save(connection: Connection, new: NewConnection, *, now: datetime) -> 
 async def load(connection: Connection, name: str | None = None, *, connection_id: int | None = None) -> ConnectionRow:
     """The connection of that name or id; without either, the only one there is."""
     cursor = await connection.execute(
-        f"SELECT {COLUMNS} FROM nowbridge.connection"  # noqa: S608 - a constant list of columns
+        f"SELECT {COLUMNS} FROM nowbridge.connection"
         " WHERE (%(name)s::text IS NULL OR name = %(name)s) AND (%(id)s::integer IS NULL OR id = %(id)s) ORDER BY id",
         {"name": name, "id": connection_id},
     )
@@ -105,7 +105,7 @@ async def load(connection: Connection, name: str | None = None, *, connection_id
 
 
 async def every(connection: Connection) -> list[ConnectionRow]:
-    cursor = await connection.execute(f"SELECT {COLUMNS} FROM nowbridge.connection ORDER BY id")  # noqa: S608 - constant
+    cursor = await connection.execute(f"SELECT {COLUMNS} FROM nowbridge.connection ORDER BY id")
     return [ConnectionRow(*row) for row in await cursor.fetchall()]
 
 

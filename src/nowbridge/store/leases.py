@@ -230,6 +230,14 @@ async def fail_poll(
     )
 
 
+async def release_stream(connection: Connection, lease: StreamLease) -> None:
+    """Give the stream back at once: the pass was broken off, its cursor stands where the last page was committed."""
+    await connection.execute(
+        "UPDATE nowbridge.stream SET lease_until = NULL, owner = NULL WHERE table_id = %s AND epoch = %s",
+        (lease.table_id, lease.epoch),
+    )
+
+
 def _require(matched: int, what: str) -> None:
     if matched != 1:
         raise LostLease(

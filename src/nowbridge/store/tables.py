@@ -94,7 +94,7 @@ async def add(connection: Connection, new: NewTable, *, now: datetime) -> TableR
 
 async def all_of(connection: Connection, connection_id: int | None = None) -> list[TableRow]:
     cursor = await connection.execute(
-        f"SELECT {COLUMNS} FROM nowbridge.replica_table"  # noqa: S608 - a constant list of columns
+        f"SELECT {COLUMNS} FROM nowbridge.replica_table"
         " WHERE %(id)s::integer IS NULL OR connection_id = %(id)s ORDER BY id",
         {"id": connection_id},
     )
@@ -103,7 +103,7 @@ async def all_of(connection: Connection, connection_id: int | None = None) -> li
 
 async def load(connection: Connection, table_id: int) -> TableRow:
     cursor = await connection.execute(
-        f"SELECT {COLUMNS} FROM nowbridge.replica_table WHERE id = %s",  # noqa: S608 - a constant list of columns
+        f"SELECT {COLUMNS} FROM nowbridge.replica_table WHERE id = %s",
         (table_id,),
     )
     values = await cursor.fetchone()
