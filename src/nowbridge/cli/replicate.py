@@ -104,7 +104,7 @@ async def _replicate(
                 screen.print_json({"added": added, "tables": sorted(wanted)})
             screen.say("A running worker loads them; `nowbridge status` shows how far it is.")
             return True
-        loaded = await Watch(settings, database, wanted, quiet=as_json).until_loaded()
+        loaded = await Watch(settings, database, wanted).until_loaded()
         if as_json:
             from nowbridge.cli import standing
 
@@ -137,7 +137,6 @@ class Watch:
     settings: Settings
     database: Database
     wanted: frozenset[str]
-    quiet: bool = False
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _own_worker: asyncio.Task[None] | None = None
 
@@ -163,7 +162,7 @@ class Watch:
     async def _follow(self) -> bool:
         from nowbridge.cli.stopping import wait
 
-        bars = Bars(live=not self.quiet)
+        bars = Bars()
         moved, rows = None, -1
         with bars:
             while not self._stop.is_set():
@@ -215,7 +214,7 @@ def _refuse_if_stuck(now: Standing, *, idle: timedelta) -> None:
 class Bars:
     """A progress bar per table on a terminal, a line per loaded table elsewhere."""
 
-    def __init__(self, *, live: bool) -> None:
+    def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         from nowbridge.cli import screen
@@ -228,8 +227,7 @@ class Bars:
             TimeRemainingColumn(),
             console=screen.messages(),
         )
-        self._live = live and screen.is_terminal()
-        self._tell = live and not screen.is_terminal()
+        self._live = screen.is_terminal()
         self._bars: dict[str, int] = {}
         self._told: set[str] = set()
 
@@ -249,7 +247,7 @@ class Bars:
             speed_text = f"{speed:,.0f} rows/s" if speed else ""
             if self._live:
                 self._advance(table, speed_text)
-            elif self._tell and table.phase == "live" and table.source not in self._told:
+            elif table.phase == "live" and table.source not in self._told:
                 self._told.add(table.source)
                 screen.say(f"{name_of(table)}: {table.rows:,} rows loaded {speed_text}".rstrip())
 

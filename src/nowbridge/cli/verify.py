@@ -38,15 +38,13 @@ def verify(
     rows exist in ServiceNow and are not shown to the account. Labels are compared with what ServiceNow displays, for
     a sample of each table. Exit code 0: equal (after repairs); 1: not equal.
     """
-    verdicts = run(_verify(settings_of(context), tables or [], connection, repair=repair, as_json=as_json))
+    verdicts = run(_verify(settings_of(context), tables or [], connection, repair=repair))
     _show(verdicts, as_json=as_json)
     if not all(verdict.equal for verdict in verdicts):
         raise typer.Exit(ExitCode.NO)
 
 
-async def _verify(
-    settings: Settings, named: list[str], connection_name: str | None, *, repair: bool, as_json: bool
-) -> list[Verdict]:
+async def _verify(settings: Settings, named: list[str], connection_name: str | None, *, repair: bool) -> list[Verdict]:
     from nowbridge import wiring
     from nowbridge.store import tables
 
@@ -61,7 +59,6 @@ async def _verify(
             row,
             [(table, standing[table.relation]) for table in _chosen(rows, named)],
             repair=repair,
-            quiet=as_json,
         )
 
 
@@ -72,7 +69,6 @@ async def _verify_tables(
     chosen: list[tuple[TableRow, TableStatus]],
     *,
     repair: bool,
-    quiet: bool,
 ) -> list[Verdict]:
     from nowbridge import wiring
     from nowbridge.cli import screen
@@ -81,7 +77,7 @@ async def _verify_tables(
     verdicts = []
     bars = _bars()
     async with wiring.verifier_of(settings, database, row, [table for table, _ in chosen]) as (verifier, loaders):
-        with nullcontext() if quiet or not screen.is_terminal() else bars:
+        with bars if screen.is_terminal() else nullcontext():
             for table, status in chosen:
                 require_backfilled(table.phase, table.source)
                 if status.proven_to is None:
