@@ -110,7 +110,8 @@ async def _replicate(
 
             now = await standing.read_standing(database, settings)
             chosen = tuple(table for table in now.tables if table.source in wanted)
-            screen.print_json({"added": added, **standing.as_json(standing.Standing(now.at, chosen, now.workers))})
+            told = standing.as_json(standing.Standing(now.at, chosen, now.workers))
+            screen.print_json({"added": added, "seconds": standing.load_seconds(chosen), **told})
         return loaded
 
 

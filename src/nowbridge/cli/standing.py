@@ -65,6 +65,15 @@ def rows_per_second(table: TableStatus, at: datetime) -> float | None:
     return table.loaded / seconds if seconds > 0 else None
 
 
+def load_seconds(tables: tuple[TableStatus, ...]) -> float | None:
+    """From the first row asked for to the last table complete; None while some are loading."""
+    begun = [table.started_at for table in tables if table.started_at is not None]
+    ended = [table.backfilled_at for table in tables if table.backfilled_at is not None]
+    if not begun or len(ended) < len(tables):
+        return None
+    return round((max(ended) - min(begun)).total_seconds(), 3)
+
+
 def as_table(standing: Standing) -> Table:
     shown = screen.columns("table", "phase", "rows", "of", "hidden", "rows/s", "fresh", "changes", "calls")
     for table in standing.tables:
