@@ -87,16 +87,17 @@ def test_every_reference_points_at_a_row_of_its_class(tables: Tables) -> None:
     dictionary = demo_dictionary()
     classes = {row["sys_id"]: table for table, rows in tables.items() for row in rows}
     dangling: Counter[str] = Counter()
-    for table, rows in tables.items():
-        columns = dictionary.columns(table)
-        for row in rows:
-            for element, value in row.items():
-                if columns[element].type != "reference":
-                    continue
-                if value not in classes:
-                    dangling[value] += 1
-                else:
-                    assert columns[element].reference in dictionary.lineage(classes[value]), (table, element)
+    references = (
+        (table, element, dictionary.columns(table)[element], value)
+        for table, rows in tables.items()
+        for row in rows
+        for element, value in row.items()
+    )
+    for table, element, column, value in references:
+        if column.type == "reference" and value not in classes:
+            dangling[value] += 1
+        elif column.type == "reference":
+            assert column.reference in dictionary.lineage(classes[value]), (table, element)
     assert dangling.keys() == WITHOUT_A_ROW
 
 
@@ -105,20 +106,21 @@ def test_every_choice_shows_again_as_the_label_it_was_read_from(
 ) -> None:
     dictionary = demo_dictionary()
     unlisted = set()
-    for table, records in shown.items():
-        rows = {row["sys_id"]: row for row in tables[table]}
-        for record in records:
-            row = rows[record["sys_id"]]
-            for element, column in dictionary.columns(table).items():
-                labels = dictionary.choice_labels(table, element)
-                value = row.get(element, "")
-                if not column.choice or not labels or not value:
-                    continue
-                if value in labels:
-                    assert labels[value] == record[element], (table, element)
-                else:
-                    unlisted.add((table, element, value))
-                    assert record[element] in (value, f"({value})")
+    rows = {(table, row["sys_id"]): row for table in shown for row in tables[table]}
+    cells = (
+        (table, element, dictionary.choice_labels(table, element), rows[table, record["sys_id"]], record)
+        for table, records in shown.items()
+        for record in records
+        for element, column in dictionary.columns(table).items()
+        if column.choice
+    )
+    for table, element, labels, row, record in cells:
+        value = row.get(element, "")
+        if labels and value in labels:
+            assert labels[value] == record[element], (table, element)
+        elif labels and value:
+            unlisted.add((table, element, value))
+            assert record[element] in (value, f"({value})")
     assert unlisted == UNLISTED
 
 

@@ -24,6 +24,8 @@ AfterRows = Callable[[Connection, int], Awaitable[None]]
 """Runs in the transaction that holds the rows, with the number of rows that changed: moves the cursor."""
 
 Columns = Mapping[str, Sequence[str]]
+Write = Callable[[Connection, bytes, int], Awaitable[int]]
+"""Brings encoded rows, so many of them, into the table; returns how many changed."""
 
 
 class TableLoader:
@@ -66,28 +68,35 @@ class TableLoader:
             if await self._labeller.still_current(connection):
                 return
 
-    async def _load(
-        self, page: Page, write: Callable[[Connection, bytes, int], Awaitable[int]], after: AfterRows
-    ) -> int:
+    async def _load(self, page: Page, write: Write, after: AfterRows) -> int:
         columns: Columns = as_columns(page)
         found: tuple[misfits.Misfit, ...] = ()
         while True:
             try:
-                prepared, records = await self._prepared(columns, page.rows)
-                async with self._labeller.database.transaction() as connection:
-                    if not await self._labeller.still_current(connection):
-                        continue
-                    changed = await write(connection, prepared, page.rows) if page.rows else 0
-                    await self._remember_labels(connection, records)
-                    await self._note(connection, found)
-                    await after(connection, changed)
-                    return changed
+                changed = await self._load_once(columns, page.rows, write, after, found)
             except (Unstorable, ValueError):
                 if found:
                     raise
                 columns, found = misfits.without_misfits(self.layout, columns)
                 if not found:
                     raise
+                continue
+            if changed is not None:
+                return changed
+
+    async def _load_once(
+        self, columns: Columns, count: int, write: Write, after: AfterRows, found: Sequence[misfits.Misfit]
+    ) -> int | None:
+        """One try. None: labels changed while the rows were prepared, so they have to be prepared again."""
+        prepared, records = await self._prepared(columns, count)
+        async with self._labeller.database.transaction() as connection:
+            if not await self._labeller.still_current(connection):
+                return None
+            changed = await write(connection, prepared, count) if count else 0
+            await self._remember_labels(connection, records)
+            await self._note(connection, found)
+            await after(connection, changed)
+            return changed
 
     async def _prepared(self, columns: Columns, count: int) -> tuple[bytes, dict[str, str | None]]:
         words = await self._labeller.words(self.layout, columns)

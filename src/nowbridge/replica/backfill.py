@@ -43,9 +43,6 @@ class Backfill:
         """
         try:
             rows = await self._read(lease, loader)
-            if self.stopping():
-                await self._release(lease)
-            return rows
         except LostLease:
             raise
         except NowbridgeError as error:
@@ -58,6 +55,9 @@ class Backfill:
         except asyncio.CancelledError:
             await self._release(lease)
             raise
+        if self.stopping():
+            await self._release(lease)
+        return rows
 
     async def _release(self, lease: ShardLease) -> None:
         async with self.database.transaction() as connection:

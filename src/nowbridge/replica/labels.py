@@ -184,24 +184,36 @@ async def rewrite_renamed(database: Database, connection_id: int, *, chunk: int 
     async with database.transaction() as connection:
         changes = await store.pending_changes(connection, connection_id, limit=500)
         rows = await table_store.all_of(connection, connection_id) if changes else []
+    layouts = [(row, layout_of(row)) for row in rows]
     rewritten = 0
     for table in dict.fromkeys(change.table_name for change in changes):
         mine = [change for change in changes if change.table_name == table]
-        keys = [change.key for change in mine]
-        async with database.transaction() as connection:
-            ended = [change for change in mine if await store.stamp_change(connection, change)]
-        left = 0
-        for row in rows:
-            for shown, stored, many in label_columns(layout_of(row), table):
-                column = store.LabelColumn(row.relation, shown, stored, many)
-                done, remaining = await _rewrite(database, column, (connection_id, table), keys, chunk)
-                rewritten += done
-                left += remaining
-        if left == 0:
-            async with database.transaction() as connection:
-                for change in ended:
-                    await store.settle_change(connection, change)
+        columns = [
+            store.LabelColumn(row.relation, shown, stored, many)
+            for row, layout in layouts
+            for shown, stored, many in label_columns(layout, table)
+        ]
+        rewritten += await _carry(database, (connection_id, table), mine, columns, chunk)
     return rewritten
+
+
+async def _carry(
+    database: Database,
+    source: tuple[int, str],
+    changes: Sequence[store.LabelChange],
+    columns: Sequence[store.LabelColumn],
+    chunk: int,
+) -> int:
+    """Rewrite what shows one table's changed labels, and settle the changes that nobody can undo any more."""
+    keys = [change.key for change in changes]
+    async with database.transaction() as connection:
+        ended = [change for change in changes if await store.stamp_change(connection, change)]
+    done = [await _rewrite(database, column, source, keys, chunk) for column in columns]
+    if not any(left for _, left in done):
+        async with database.transaction() as connection:
+            for change in ended:
+                await store.settle_change(connection, change)
+    return sum(rewritten for rewritten, _ in done)
 
 
 async def _rewrite(

@@ -49,13 +49,18 @@ class Database:
     async def session(self) -> AsyncIterator[Connection]:
         """A connection of one's own, outside a transaction: each statement commits by itself."""
         with translated("work in the database"):
-            async with self._pool.connection() as connection:
-                await connection.set_autocommit(True)
-                try:
-                    yield connection
-                finally:
-                    if not connection.closed:
-                        await connection.set_autocommit(False)
+            async with self._pool.connection() as connection, _committing(connection):
+                yield connection
+
+
+@asynccontextmanager
+async def _committing(connection: Connection) -> AsyncIterator[None]:
+    await connection.set_autocommit(True)
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            await connection.set_autocommit(False)
 
 
 @asynccontextmanager

@@ -70,15 +70,18 @@ def _open_references(records: Mapping[str, Sequence[Record]], dictionary: Dictio
     one column and a CI for another, is one row; rows with a sys_id before those known by name alone.
     """
     wanted: set[tuple[int, bool, str, str, str]] = set()
-    for table, rows in records.items():
-        columns = dictionary.columns(table)
-        for record in rows:
-            for element, value in record.items():
-                column = columns.get(element)
-                if value and column is not None and column.type == "reference":
-                    target = target_class(table, element, column.reference or "", record)
-                    display, sys_id = _display_and_sys_id(value)
-                    wanted.add((-len(dictionary.lineage(target)), not sys_id, target, display, sys_id))
+    cells = (
+        (table, element, dictionary.columns(table).get(element), value, record)
+        for table, rows in records.items()
+        for record in rows
+        for element, value in record.items()
+        if value
+    )
+    for table, element, column, value, record in cells:
+        if column is not None and column.type == "reference":
+            target = target_class(table, element, column.reference or "", record)
+            display, sys_id = _display_and_sys_id(value)
+            wanted.add((-len(dictionary.lineage(target)), not sys_id, target, display, sys_id))
     for _, _, target, display, sys_id in sorted(wanted):
         book.sys_id(target, display, sys_id)
 
