@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.ordered_table import OrderedTable, Row
 
 from nowbridge.model.errors import Stop
 from nowbridge.servicenow import query as queries
 from nowbridge.servicenow.pages import ChangeSweep, Cursor, IdSweep, PageRequest
+from tests.support.ordered_table import OrderedTable, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +74,7 @@ def happen(table: OrderedTable, disturbed: set[str], changes: Iterator[list[tupl
 
 
 @given(rows_by_id, page_sizes, steps())
-@settings(max_examples=400)
+@settings(max_examples=200)
 @pytest.mark.trap("25")
 def test_a_sweep_by_id_loses_no_row_while_others_come_and_go(
     visible: dict[str, bool], page_size: int, world: list[list[tuple[str, str, bool]]]
@@ -112,7 +112,7 @@ def table_of(changed: dict[str, tuple[str, bool]]) -> OrderedTable:
 
 
 @given(changed_rows, page_sizes, st.integers(-1, 4), IDS | st.just(""), st.integers(-1, 5))
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_a_sweep_of_changes_reads_each_visible_change_between_its_cursor_and_hi(
     changed: dict[str, tuple[str, bool]], page_size: int, second: int, after: str, hi_second: int
 ) -> None:
@@ -126,7 +126,7 @@ def test_a_sweep_of_changes_reads_each_visible_change_between_its_cursor_and_hi(
 
 
 @given(changed_rows, page_sizes, steps())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_a_sweep_of_changes_loses_no_row_while_others_come_and_go(
     changed: dict[str, tuple[str, bool]], page_size: int, world: list[list[tuple[str, str, bool]]]
 ) -> None:
