@@ -31,6 +31,8 @@ class Column:
     dependent: str | None = None
     unique: bool | None = None
     hint: str | None = None
+    active: bool | None = None
+    """False: the column is retired; it stays in sys_dictionary and is neither read nor written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,14 +209,15 @@ class Dictionary:
         return tuple(self._own.get(table, {}).values())
 
     def columns(self, table: str) -> Mapping[str, Column]:
-        """All columns of a table, its own and inherited, by element."""
+        """All active columns of a table, its own and inherited, by element."""
         found = self._effective.get(table)
         if found is None:
-            found = self._collect(table)
+            found = {e: column for e, column in self.declared_columns(table).items() if column.active is not False}
             self._effective[table] = found
         return found
 
-    def _collect(self, table: str) -> dict[str, Column]:
+    def declared_columns(self, table: str) -> dict[str, Column]:
+        """As `columns`, retired ones included."""
         line = self.lineage(table)
         top = line[-1]
         result = {name: Column(top, name, kind, label, max_length=size) for name, kind, size, label in GLOBAL_COLUMNS}
@@ -309,6 +312,7 @@ def _column_from(entry: Mapping[str, Any]) -> Column:
         dependent=entry.get("dependent"),
         unique=entry.get("unique"),
         hint=entry.get("hint"),
+        active=entry.get("active"),
     )
 
 

@@ -112,7 +112,8 @@ class Displays:
 
     def names(self, target: str, key: str, values: set[str]) -> Mapping[str, str]:
         """Display value of records of `target` by their key; what points nowhere displays as empty, unless it is a
-        word such as `global` (1.3)."""
+        word such as `global` (1.3).
+        """
         texts = {value: "" if re.fullmatch(r"[0-9a-f]{32}", value) else value for value in values}
         if target not in self._dictionary.tables:
             return texts

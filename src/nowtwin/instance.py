@@ -181,7 +181,7 @@ class Instance:
 
     def _load_batch(self, table: str, root: str, batch: Sequence[Mapping[str, str]]) -> int:
         stamp = self.clock.stamp()
-        columns = self.dictionary.columns(table)
+        columns = self.dictionary.declared_columns(table)
         elements = dict.fromkeys(element for row in batch for element in row)
         defaults: dict[str, Stored] = {"sys_class_name": table, "sys_created_on": stamp, "sys_created_by": "system"}
         defaults |= {"sys_updated_on": None, "sys_updated_by": "system", "sys_mod_count": 0}

@@ -118,7 +118,7 @@ def _column_row(column: Column, dictionary: Dictionary) -> Row:
         "unique": _bool(column.unique or column.element == "sys_id"),
         "primary": _bool(column.element == "sys_id"),
         "display": _bool(display == column.element),
-        "active": "true",
+        "active": _bool(column.active is not False),
         "virtual": "false",
         "array": "false",
         "audit": "false",
@@ -251,6 +251,7 @@ def _column_of(row: Mapping[str, str]) -> Column:
         default=row.get("default_value") or None,
         dependent=row.get("dependent") or None,
         unique=row.get("unique") == "true",
+        active=row.get("active") != "false",
     )
 
 

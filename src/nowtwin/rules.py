@@ -14,6 +14,7 @@ _PRIORITY = {
     ("3", "1"): "3", ("3", "2"): "4", ("3", "3"): "5",
 }  # fmt: skip
 _TASK_CLOSED = frozenset({"3", "4", "7"})
+_INCIDENT_ON_HOLD = "3"
 _INCIDENT_RESOLVED = "6"
 _INCIDENT_CLOSED = frozenset({"7", "8"})
 _PRIORITY_TABLES = frozenset({"incident", "problem", "change_request"})
@@ -64,6 +65,8 @@ def _incident(write: Write) -> dict[str, str]:
     more = {"state": state, "incident_state": state, "active": "false" if state in _INCIDENT_CLOSED else "true"}
     if not write.changed(element) and write.before:
         return more
+    if write.before.get("state") == _INCIDENT_ON_HOLD and state != _INCIDENT_ON_HOLD:
+        more["hold_reason"] = ""  # an assumption: the reason goes with the state it explains
     if state == _INCIDENT_RESOLVED and not write.after.get("resolved_at"):
         more |= {"resolved_at": write.stamp, "resolved_by": write.after.get("resolved_by") or write.user_id}
     if state in _INCIDENT_CLOSED and not write.after.get("closed_at"):

@@ -155,7 +155,7 @@ def test_the_journal_of_writes_says_when_each_version_was_stored(talk: Talk) -> 
 def test_hidden_rows_shorten_pages_but_not_the_count(talk: Talk) -> None:
     _rows(talk, 20)
     talk.control("POST", "users", {"user_name": "joe", "password": "p"})
-    hidden = ",".join(f"{n:032x}" for n in range(0, 8))
+    hidden = ",".join(f"{n:032x}" for n in range(8))
     talk.control("PUT", "hidden", [{"table": "incident", "query": f"sys_idIN{hidden}", "user": "joe"}])
     joe = talk.as_user("joe", "p")
     pages = [

@@ -23,6 +23,16 @@ def test_a_table_has_a_collection_row_and_top_tables_the_system_columns(talk: Ta
     assert "category" not in by_element
 
 
+def test_a_retired_column_stays_in_the_dictionary_only(talk: Talk) -> None:
+    assert talk.names("sys_dictionary", "name=task^active=false^ORDERBYelement", "element") == [
+        "rejection_goto",
+        "variables",
+        "wf_activity",
+    ]
+    talk.instance.load("incident", [{"wf_activity": "1" * 32}])
+    assert "wf_activity" not in talk.rows("incident")[0]
+
+
 def test_the_class_tree_is_walked_through_super_class(talk: Talk) -> None:
     line = ["incident"]
     while True:

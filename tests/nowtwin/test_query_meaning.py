@@ -79,12 +79,12 @@ def _term_holds(row: Row, term: str) -> bool | None:
     if operator == "ISNOTEMPTY":
         return text != ""
     if column == "active":
-        is_true = text == "true"
-        if operator == "=":
-            return is_true if value == "true" else not is_true
-        return text != value
-    if text == "":
-        return False
+        return ((text == "true") == (value == "true")) if operator == "=" else text != value
+    return text != "" and _meets(column, text, operator, value)
+
+
+def _meets(column: str, text: str, operator: str, value: str) -> bool:
+    """Comparison of a filled value."""
     own = _key(column, text)
     if operator in {"LIKE", "NOT LIKE", "STARTSWITH", "ENDSWITH"}:
         shown, part = text.lower(), value.lower()

@@ -85,6 +85,19 @@ def test_empty_text_and_the_word_null_clear_a_column(talk: Talk) -> None:
     assert talk.names("incident", "short_descriptionISEMPTY^descriptionISEMPTY", "sys_id") == [record["sys_id"]]
 
 
+def test_only_the_word_null_clears_a_choice(talk: Talk) -> None:
+    sys_id = talk.post("incident", {"category": "network", "state": "3", "hold_reason": "1"}).result["sys_id"]
+    assert talk.patch("incident", sys_id, {"category": ""}).result["category"] == "network"
+    assert talk.patch("incident", sys_id, {"category": "NULL"}).result["category"] == ""
+    talk.control("PUT", "switches", {"empty_clears_choices": True})
+    assert talk.patch("incident", sys_id, {"hold_reason": ""}).result["hold_reason"] == ""
+
+
+def test_the_hold_reason_goes_when_an_incident_leaves_on_hold(talk: Talk) -> None:
+    sys_id = talk.post("incident", {"state": "3", "hold_reason": "1"}).result["sys_id"]
+    assert talk.patch("incident", sys_id, {"state": "2"}).result["hold_reason"] == ""
+
+
 def test_numbers_and_booleans_may_be_json_scalars(talk: Talk) -> None:
     record = talk.post("incident", {"reassignment_count": 4, "active": True, "knowledge": False}).result
     assert (record["reassignment_count"], record["active"], record["knowledge"]) == ("4", "true", "false")

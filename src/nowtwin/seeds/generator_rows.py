@@ -127,7 +127,6 @@ def _wide(random: Random, pool: Pool) -> Row:
         "problem_id": problem,
         "parent": problem,
         "parent_incident": parent,
-        "rejection_goto": parent,
         "rfc": change,
         "caused_by": change,
         "watch_list": ",".join(people[:2]),
