@@ -41,6 +41,7 @@ EVENT_LOG = "uci_incident_event_log.dev.csv.gz"
 PUBLISHED = "README.md says where the public event log is to be had"
 GENERATED = 5_000  # incidents to begin with, where no log is at hand
 LEAST_CHANGES = 2_000  # fewer prove little
+POLL_SECONDS = 2.0  # the default spares a real instance, and nobody would watch it
 VISIBLE_WITHIN = 60.0  # seconds after the last change
 BIN = Path(sys.executable).parent
 _DIRECT = request.build_opener(request.ProxyHandler({}))
@@ -104,6 +105,8 @@ class Summary:
     rows_per_second: float
     changes: int
     changes_visible: int
+    changes_per_second: float
+    poll_seconds: float
     refused_by_the_instance: int
     lag_p50: float | None
     lag_p95: float | None
@@ -179,7 +182,7 @@ class Demo:
     @asynccontextmanager
     async def up(self) -> AsyncIterator[None]:
         """The worker, in the background; what it says goes to a file."""
-        self.step("nowbridge up")
+        self.step(f"nowbridge up, polling every {POLL_SECONDS:g} s (setting poll_seconds)")
         log = self.home / "up.log"
         with log.open("wb") as file:
             command = (*self.program, "up", "--health-port", "0", "--log", "json")
@@ -271,6 +274,8 @@ class Demo:
             rows_per_second=round(rows / seconds, 1) if seconds else 0.0,
             changes=applied,
             changes_visible=len(self.lags.seconds),
+            changes_per_second=self.options.rate,
+            poll_seconds=POLL_SECONDS,
             refused_by_the_instance=progress["refused"],
             lag_p50=_rounded(self.lags.percentile(0.50)),
             lag_p95=_rounded(self.lags.percentile(0.95)),
@@ -369,7 +374,13 @@ def clean_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name != "DATABASE_URL" and not name.startswith(("NOWBRIDGE_", "PG"))
     }
-    return {**kept, "NOWBRIDGE_PASSWORD": "admin", "NOWBRIDGE_CLIENT_SECRET": OAUTH_SECRET, "PYTHONUNBUFFERED": "1"}
+    own = {
+        "NOWBRIDGE_PASSWORD": "admin",
+        "NOWBRIDGE_CLIENT_SECRET": OAUTH_SECRET,
+        "NOWBRIDGE_POLL_SECONDS": f"{POLL_SECONDS:g}",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return kept | own
 
 
 @contextmanager
@@ -394,8 +405,14 @@ def as_text(summary: Summary) -> Text:
     lines = [
         ("data", summary.data),
         ("first load", f"{summary.rows:,} rows in {summary.seconds:.1f} s: {summary.rows_per_second:,.0f} rows/s"),
-        ("changes", f"{summary.changes:,} played, {summary.changes_visible:,} arrived"),
-        ("lag", f"p50 {seconds(summary.lag_p50)}, p95 {seconds(summary.lag_p95)}, p99 {seconds(summary.lag_p99)}"),
+        (
+            "changes",
+            f"{summary.changes:,} played at {summary.changes_per_second:g}/s, {summary.changes_visible:,} arrived",
+        ),
+        (
+            "lag",
+            f"write to copy, polling every {summary.poll_seconds:g} s: p50 {seconds(summary.lag_p50)}, p95 {seconds(summary.lag_p95)}, p99 {seconds(summary.lag_p99)}",
+        ),
         ("verified", f"{len(summary.tables)} tables by content: {'equal' if summary.equal else 'NOT EQUAL'}"),
         ("took", f"{summary.took_seconds:.0f} s"),
     ]

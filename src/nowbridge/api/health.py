@@ -24,7 +24,6 @@ from nowbridge.store import tables, workers
 from nowbridge.store.database import Database
 from nowbridge.store.tables import TableStatus
 
-STALE_AFTER = timedelta(seconds=60)
 _ANSWER_WITHIN = 3.0  # seconds; a monitor does not wait longer
 
 
@@ -46,9 +45,7 @@ class Health(msgspec.Struct, frozen=True):
         return HTTPStatus.OK if self.status in {"ok", "loading"} else HTTPStatus.SERVICE_UNAVAILABLE
 
 
-async def read_health(
-    database: Database, *, now: datetime, stale_after: timedelta = STALE_AFTER, seen_within: timedelta
-) -> Health:
+async def read_health(database: Database, *, now: datetime, stale_after: timedelta, seen_within: timedelta) -> Health:
     """Raises what the database raises when it does not answer."""
     async with database.transaction() as connection:
         found = await tables.status(connection)
@@ -63,13 +60,20 @@ def judge(found: list[TableStatus], living: int, *, now: datetime, stale_after: 
     return Health("ok" if all(table.phase == "live" for table in shown) else "loading", shown, living)
 
 
-def build(database: Database, clock: Callable[[], datetime], *, seen_within: timedelta) -> Starlette:
+def stale_after(poll: timedelta) -> timedelta:
+    """A minute, or three polls where they are rarer: one that fails is no alarm."""
+    return max(timedelta(seconds=60), 3 * poll)
+
+
+def build(
+    database: Database, clock: Callable[[], datetime], *, stale_after: timedelta, seen_within: timedelta
+) -> Starlette:
     """The application. `seen_within` is how long a silent worker counts as alive."""
 
     async def health(_: Request) -> Response:
         try:
             async with asyncio.timeout(_ANSWER_WITHIN):
-                told = await read_health(database, now=clock(), seen_within=seen_within)
+                told = await read_health(database, now=clock(), stale_after=stale_after, seen_within=seen_within)
         except (NowbridgeError, TimeoutError):
             told = Health("down")
         return Response(msgspec.json.encode(told), told.http_status, media_type="application/json")

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -43,7 +44,7 @@ def up(
     """Run everything on this machine: database, worker, health port. Ctrl-C stops it cleanly.
 
     On a terminal a table shows how each replica stands; elsewhere there are log lines. The health port answers 200
-    while the replica is fresh, 503 when a table is older than a minute or the database is away. Any number of further
+    while the replica is fresh, 503 when a table is older than a minute (or three polls) or the database is away. Any number of further
     workers may run beside it, on this machine or others.
     """
     settings = settings_of(context)
@@ -89,8 +90,6 @@ async def _up(settings: Settings, port: int, log: Format) -> None:
 
 
 async def _run_all(settings: Settings, database: Database, listener: socket.socket) -> None:
-    from datetime import timedelta
-
     from nowbridge import wiring
     from nowbridge.api import health
     from nowbridge.api.server import serve
@@ -99,10 +98,12 @@ async def _run_all(settings: Settings, database: Database, listener: socket.sock
 
     stop = asyncio.Event()
     seen_within = timedelta(seconds=settings.stalled_after_seconds)
+    stale_after = health.stale_after(timedelta(seconds=settings.poll_seconds))
+    app = health.build(database, wiring.now, stale_after=stale_after, seen_within=seen_within)
     with stop_on_signals(stop):
         parts = [
             wiring.worker_of(settings, database, stop).run(),
-            serve(health.build(database, wiring.now, seen_within=seen_within), listener, stop),
+            serve(app, listener, stop),
         ]
         if screen.is_terminal():
             parts.append(_show(settings, database, stop))
