@@ -43,6 +43,14 @@ class Page:
     columns: tuple[tuple[str, ...], ...]
 
 
+def where_of(source: Source, conditions: Conditions, wanted: Wanted) -> Sql:
+    """The condition that selects the rows: the class and the query. Empty text means every row."""
+    rendered = conditions.where(wanted.query)
+    of_class = source.class_condition()
+    clauses = [text for text in (of_class, rendered.text if rendered else None) if text]
+    return Sql(" AND ".join(clauses), rendered.parameters if rendered else ())
+
+
 class Reader:
     def __init__(self, dictionary: Dictionary, storage: Storage) -> None:
         self._dictionary = dictionary
@@ -56,7 +64,7 @@ class Reader:
         source = Source(self._dictionary, self._storage, wanted.table)
         fields = {path: field for path in paths if (field := source.field(path)) is not None}
         conditions = Conditions(source, switches, wanted.moment, closed=wanted.closed)
-        where = self._where(source, conditions, wanted)
+        where = where_of(source, conditions, wanted)
         order = conditions.order(wanted.query)
         if order and limit and switches.shuffle_ties and UNIQUE.isdisjoint(o.field for o in wanted.query.order):
             order.append(f"substr({source.alias}.sys_id, {1 + offset // limit % _TIE_SHIFTS})")
@@ -76,7 +84,7 @@ class Reader:
     def count(self, wanted: Wanted, switches: Switches) -> int:
         """How many rows match, blind to hidden ones; cached until one of the tables is written."""
         source = Source(self._dictionary, self._storage, wanted.table)
-        where = self._where(source, Conditions(source, switches, wanted.moment, closed=wanted.closed), wanted)
+        where = where_of(source, Conditions(source, switches, wanted.moment, closed=wanted.closed), wanted)
         sql = f"SELECT count(*) FROM {source.from_clause()}"  # noqa: S608 - built from quoted names
         sql += f" WHERE {where.text}" if where.text else ""
         with self._storage.lock:
@@ -90,19 +98,13 @@ class Reader:
             self._counts[sql, where.parameters] = (versions, int(total or 0))
         return int(total or 0)
 
-    def _where(self, source: Source, conditions: Conditions, wanted: Wanted) -> Sql:
-        rendered = conditions.where(wanted.query)
-        of_class = source.class_condition()
-        clauses = [text for text in (of_class, rendered.text if rendered else None) if text]
-        return Sql(" AND ".join(clauses), rendered.parameters if rendered else ())
-
     def _hidden(self, wanted: Wanted, switches: Switches) -> Sql:
         """A flag per row: one of the hide rules covers it."""
         flags: list[str] = []
         parameters: list[Stored] = []
         for rule in wanted.hidden:
             source = Source(self._dictionary, self._storage, rule.table, "h")
-            where = self._where(
+            where = where_of(
                 source,
                 Conditions(source, switches, wanted.moment),
                 Wanted(rule.table, parse(rule.query), wanted.moment),

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from sqlite3 import IntegrityError
-from xml.sax.saxutils import escape
 
-from nowtwin import errors, metadata, rules
+from nowtwin import audit, errors, metadata, rules
 from nowtwin.accept import Acceptance, Accepted
 from nowtwin.clock import Clock
 from nowtwin.dictionary import Column, Dictionary
@@ -21,11 +20,6 @@ from nowtwin.users import User
 from nowtwin.values import Stored, to_stored
 
 _MAX_ID = 32
-NO_DELETE_AUDIT = frozenset(
-    {"sys_user_preference", "sys_audit", "sys_trigger", "sc_cart", "sc_cart_item", "cmdb_ci_windows_service"}
-    | {"cmdb_sam_sw_install", "cmdb_software_instance", "cmdb_sam_sw_usage", "sam_sw_counter_detail"},
-)
-"""Tables without deletion audit by default (`glide.db.audit.ignore.delete`, servicenow-api.md 9.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +180,7 @@ class Records:
             self._refuse_duplicates(actual, record.sys_id, changed)
             self._storage.update(self._dictionary.root(actual), record.sys_id, stored)
             self._file_journals(actual, record.sys_id, accepted, user, stamp)
+            self._file_history(Record(actual, record.sys_id, record.values), changed | accepted.journals, user, stamp)
         values = {e: text for e, text in {**record.values, **changed}.items() if text}
         metadata.take_in(self._dictionary, actual, values)
         self._report(Written(actual, record.sys_id, count, "update"))
@@ -212,33 +207,32 @@ class Records:
             }
             self._storage.insert("sys_journal_field", row)
 
+    def _file_history(self, before: Record, changed: Mapping[str, str], user: User, stamp: str) -> None:
+        """One sys_audit row per changed column, on audited tables."""
+        if not audit.changes_filed(self._dictionary, before.table):
+            return
+        for element, new in changed.items():
+            if element not in audit.UNAUDITED:
+                change = audit.Change(before.table, before.sys_id, element, before.values.get(element, ""), new)
+                checkpoint = int(changed["sys_mod_count"])
+                self._storage.insert("sys_audit", audit.history(change, checkpoint, self._entry(user, stamp)))
+
     # -- delete ------------------------------------------------------------------------------------------------
 
     def delete(self, record: Record, user: User) -> None:
         with self._storage.transaction():
             self._storage.delete(self._dictionary.root(record.table), record.sys_id)
-            if record.table not in NO_DELETE_AUDIT and not record.table.startswith("sys_"):
-                self._file_deletion(record, user)
+            if audit.deletions_filed(self._dictionary, record.table):
+                deleted = audit.Deleted(record.table, record.sys_id, record.values)
+                shown = record.values.get(self._dictionary.display_column(record.table), "")
+                row = audit.deletion(deleted, shown, self._entry(user, self._clock.stamp()))
+                self._storage.insert("sys_audit_delete", row)
         metadata.take_out(self._dictionary, record.table, record.values)
         count = int(record.values.get("sys_mod_count", "0"))
         self._report(Written(record.table, record.sys_id, count, "delete"))
 
-    def _file_deletion(self, record: Record, user: User) -> None:
-        """One sys_audit_delete row under the record's actual class (servicenow-api.md 9.1)."""
-        stamp = self._clock.stamp()
-        fields = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in sorted(record.values.items()))
-        row: dict[str, Stored] = {
-            "sys_id": self.new_id(),
-            "sys_class_name": "sys_audit_delete",
-            "tablename": record.table,
-            "documentkey": record.sys_id,
-            "display_value": record.values.get(self._dictionary.display_column(record.table), ""),
-            "payload": f"<{record.table}>{fields}</{record.table}>",
-            "sys_mod_count": 0,
-        }
-        row |= dict.fromkeys(("sys_created_on", "sys_updated_on"), stamp)
-        row |= dict.fromkeys(("sys_created_by", "sys_updated_by"), user.user_name)
-        self._storage.insert("sys_audit_delete", row)
+    def _entry(self, user: User, stamp: str) -> audit.Entry:
+        return audit.Entry(self.new_id(), user.user_name, stamp)
 
 
 def _type(columns: Mapping[str, Column], element: str) -> str:

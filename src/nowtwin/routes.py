@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from nowtwin import errors
-from nowtwin.apis import current_user, oauth, table
+from nowtwin.apis import batch, current_user, oauth, stats, table
 from nowtwin.errors import Refused
 from nowtwin.http import Answer, Request, refusal
 from nowtwin.instance import Instance
@@ -15,6 +15,8 @@ from nowtwin.users import User
 
 Handler = Callable[[Instance, Request, "re.Match[str]"], Answer]
 TABLE = re.compile(r"/api/now(?:/(?P<version>v1|v2))?/table/(?P<table>[^/]+)(?:/(?P<sys_id>[^/]+))?/?")
+_STATS = re.compile(r"/api/now(?:/v1)?/stats/(?P<table>[^/]+)/?")
+_BATCH = re.compile(r"/api/now(?:/v1)?/batch/?")
 _CURRENT_USER = re.compile(r"/api/now(?:/v\d)?/ui/user/current_user")
 _VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
@@ -144,11 +146,25 @@ def _table(instance: Instance, request: Request, found: "re.Match[str]") -> Answ
     raise Refused(405, "Method not supported", f"{request.method} is not supported here")
 
 
+def _stats(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
+    if request.method not in {"GET", "HEAD"}:
+        raise Refused(405, "Method not supported", f"{request.method} is not supported here")
+    return stats.read_stats(instance, request, found["table"])
+
+
+def _batch(instance: Instance, request: Request, _found: "re.Match[str]") -> Answer:
+    if request.method != "POST":
+        raise Refused(405, "Method not supported", f"{request.method} is not supported here")
+    return batch.run_batch(instance, request, dispatch)
+
+
 def _current_user(instance: Instance, request: Request, _found: "re.Match[str]") -> Answer:
     return current_user.read_current_user(instance, request)
 
 
 _ROUTES: tuple[tuple["re.Pattern[str]", Handler], ...] = (
     (TABLE, _table),
+    (_STATS, _stats),
+    (_BATCH, _batch),
     (_CURRENT_USER, _current_user),
 )

@@ -35,6 +35,10 @@ class Switches:
     """Bytes of a whole URL above which the answer is 414 (10)."""
     body_limit: int = 10_485_760
     """Bytes of a request body above which the answer is 400 (1.7)."""
+    batch_seconds: int = 30
+    """Time budget of a batch; later items are not serviced (5)."""
+    batch_output_limit: int = 10_485_760
+    """Bytes of one item's answer above which it is not serviced (5)."""
     refresh_token_rotates: bool = False
     """A refresh grant hands out a new refresh token (7.1)."""
     read_only_columns_protected: bool = False

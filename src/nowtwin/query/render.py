@@ -20,6 +20,7 @@ _NONE = "0"
 _ALL = "1"
 _ESCAPED = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 _DAY = 10
+_LAST = "\U0010ffff"
 _CUT = {"year": 4, "month": 7, "day": 10, "hour": 13, "minute": 16, "second": 19}
 
 
@@ -157,6 +158,8 @@ class Conditions:
         before, after, negated = _PATTERNS[term.operator]
         if term.value == "":
             return Sql(_ALL)
+        if term.operator == "STARTSWITH" and field.column.type == "GUID":  # a range, so that the index serves it
+            return Sql(f"{field.sql} >= ? AND {field.sql} < ?", (term.value, term.value + _LAST))
         shown = self._shown(field, term.field)
         if self._switches.case_insensitive_strings:
             pattern = before + term.value.translate(_ESCAPED) + after

@@ -1,0 +1,100 @@
+"""The Batch API (servicenow-api.md 5): requests in a request, one after another, with the caller's rights."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from http import HTTPStatus
+from time import monotonic
+
+import msgspec
+
+from nowtwin.errors import Refused
+from nowtwin.http import Answer, Request, json_answer, query_pairs, refusal
+from nowtwin.instance import Instance
+
+Dispatch = Callable[[Instance, Request], Answer]
+
+
+class Header(msgspec.Struct, frozen=True):
+    name: str
+    value: str
+
+
+class Item(msgspec.Struct, frozen=True):
+    id: str
+    method: str
+    url: str
+    headers: tuple[Header, ...] = ()
+    body: str = ""
+    exclude_response_headers: bool = False
+
+
+class Batch(msgspec.Struct, frozen=True):
+    rest_requests: tuple[Item, ...]
+    batch_request_id: str | int = ""
+
+
+def run_batch(instance: Instance, request: Request, dispatch: Dispatch) -> Answer:
+    """Outer status 200 even when items fail. What the time budget leaves undone is in `unserviced_requests`."""
+    try:
+        batch = msgspec.json.decode(request.body, type=Batch, strict=False)
+    except msgspec.DecodeError as error:
+        raise Refused(400, "Exception while reading request", str(error)) from error
+    started = monotonic()
+    serviced: list[dict[str, object]] = []
+    unserviced: list[str] = []
+    rows = 0
+    for item in batch.rest_requests:
+        began = monotonic()
+        simulated = instance.faults.latency.service_time * rows
+        if began - started + simulated >= instance.switches.batch_seconds:
+            unserviced.append(item.id)
+            continue
+        answer = _run(instance, request, item, dispatch)
+        rows += answer.rows
+        entry = _entry(item, answer, monotonic() - began)
+        if len(answer.body) > instance.switches.batch_output_limit:
+            unserviced.append(item.id)
+        else:
+            serviced.append(entry)
+    body = {
+        "batch_request_id": str(batch.batch_request_id),
+        "serviced_requests": serviced,
+        "unserviced_requests": unserviced,
+    }
+    return json_answer(200, body, rows=rows)
+
+
+def _run(instance: Instance, request: Request, item: Item, dispatch: Dispatch) -> Answer:
+    path, _, query = item.url.partition("?")
+    try:
+        content = base64.b64decode("".join(item.body.split()), validate=True)
+    except binascii.Error:
+        return refusal(Refused(400, "Exception while reading request", "The body is not base64"))
+    inner = Request(
+        method=item.method.upper(),
+        path=path if path.startswith("/") else f"/{path}",
+        query=query_pairs(query),
+        headers={header.name.lower(): header.value for header in item.headers},
+        body=content,
+        user=request.user,
+    )
+    try:
+        return dispatch(instance, inner)
+    except Refused as refused:
+        return refusal(refused)
+
+
+def _entry(item: Item, answer: Answer, seconds: float) -> dict[str, object]:
+    headers = [{"name": name, "value": value} for name, value in answer.headers]
+    if answer.content_type and answer.body:
+        headers.append({"name": "Content-Type", "value": answer.content_type})
+    entry: dict[str, object] = {
+        "id": item.id,
+        "body": base64.b64encode(answer.body).decode(),
+        "status_code": answer.status,
+        "status_text": HTTPStatus(answer.status).phrase,
+        "headers": [] if item.exclude_response_headers else headers,
+        "execution_time": round(seconds * 1000),
+    }
+    return entry
