@@ -1,5 +1,5 @@
 """Nowbridge keeps a company's systems and ServiceNow in sync.
 
 Folders are capabilities and imports run one way: cli -> wiring -> api -> jobs -> replica -> servicenow | store ->
-transport -> model. docs/ARCHITECTURE.md has the picture; import-linter holds it.
+transport -> model. ARCHITECTURE.md has the picture; import-linter holds it.
 """

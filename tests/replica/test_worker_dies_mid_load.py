@@ -83,6 +83,22 @@ async def test_a_paused_worker_that_wakes_up_changes_nothing(bench: Bench) -> No
     assert await bench.rows("SELECT count(*) FROM incident") == [(40,)]
 
 
+async def test_a_claim_that_its_worker_renews_outlasts_its_lease(bench: Bench) -> None:
+    """A page of a slow instance may take longer than a lease; what was taken over meanwhile is not won back."""
+    bench.make_incidents(40)
+    await bench.add("incident")
+    await bench.replica.prepare()
+    async with bench.database.transaction() as connection:
+        assert await leases.claim_shard(connection, HOLDER, now=bench.now()) is not None
+        bench.now.pass_(seconds=25)
+        assert await leases.renew(connection, HOLDER, now=bench.now()) == 1
+        bench.now.pass_(seconds=25)
+        assert await leases.claim_shard(connection, Holder("worker-2", HOLDER.lease), now=bench.now()) is None
+        bench.now.pass_(seconds=6)
+        assert await leases.claim_shard(connection, Holder("worker-2", HOLDER.lease), now=bench.now()) is not None
+        assert await leases.renew(connection, HOLDER, now=bench.now()) == 0
+
+
 async def test_two_workers_share_a_load_and_read_nothing_twice(bench: Bench) -> None:
     bench.make_incidents(400)
     await bench.add("incident")

@@ -21,7 +21,7 @@ from nowbridge.replica.capture import Pass
 from nowbridge.replica.labels import rewrite_renamed
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Clock
-from nowbridge.store import connections, tables, workers
+from nowbridge.store import connections, leases, tables, workers
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
 from nowbridge.store.leases import Holder
@@ -139,8 +139,8 @@ class Worker:
         """One pass over each change stream that is due."""
         passes: list[Pass] = []
         for opened in await self._replicas():
-            leases = await opened.replica.claim_due_streams(self.duties.parallel)
-            passes += await asyncio.gather(*(opened.replica.poll(lease) for lease in leases))
+            claimed = await opened.replica.claim_due_streams(self.duties.parallel)
+            passes += await asyncio.gather(*(opened.replica.poll(lease) for lease in claimed))
         for done in passes:
             if done.error is not None:
                 log.warning("poll failed", table=done.table, code=done.error.code, answered=done.error.answered)
@@ -153,8 +153,10 @@ class Worker:
         return rewritten > 0
 
     async def beat(self) -> bool:
+        """Say that this worker lives, and keep what it has claimed."""
         async with self.database.transaction() as connection:
             await workers.beat(connection, self.holder.name, {}, now=self.clock())
+            await leases.renew(connection, self.holder, now=self.clock())
         return False
 
     async def _reap(self, app: App) -> bool:

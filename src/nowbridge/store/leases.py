@@ -107,7 +107,8 @@ async def advance_shard(
     """Move the shard's cursor in the transaction that holds its rows. Raises LostLease under an old epoch."""
     cursor = await connection.execute(
         "UPDATE nowbridge.shard SET position = %(position)s, rows = rows + %(rows)s, hidden = %(hidden)s,"
-        "   calls = calls + %(calls)s, moved_at = %(now)s, lease_until = %(until)s, failures = 0, last_error = NULL,"
+        "   calls = calls + %(calls)s, moved_at = %(now)s,"
+        "   lease_until = CASE WHEN NOT %(done)s THEN %(until)s::timestamptz END, failures = 0, last_error = NULL,"
         "   done_at = CASE WHEN %(done)s THEN %(now)s END"
         " WHERE id = %(id)s AND epoch = %(epoch)s AND done_at IS NULL",
         {
@@ -236,6 +237,21 @@ async def release_stream(connection: Connection, lease: StreamLease) -> None:
         "UPDATE nowbridge.stream SET lease_until = NULL, owner = NULL WHERE table_id = %s AND epoch = %s",
         (lease.table_id, lease.epoch),
     )
+
+
+async def renew(connection: Connection, holder: Holder, *, now: datetime) -> int:
+    """Keep everything that this holder still has: a page may take longer than a lease. What somebody else has claimed
+    meanwhile has another owner and stays his. Returns how many claims stand.
+    """
+    until = {"until": now + holder.lease, "owner": holder.name}
+    kept = 0
+    for table in ("shard", "stream"):
+        cursor = await connection.execute(
+            f"UPDATE nowbridge.{table} SET lease_until = %(until)s WHERE owner = %(owner)s AND lease_until IS NOT NULL",
+            until,
+        )
+        kept += cursor.rowcount
+    return kept
 
 
 def _require(matched: int, what: str) -> None:
