@@ -34,6 +34,16 @@ async def test_a_load_goes_on_where_it_broke_off(bench: Bench, pages: int) -> No
     assert await bench.rows("SELECT phase FROM nowbridge.replica_table") == [("live",)]
 
 
+async def test_a_worker_that_dies_after_its_last_page_leaves_no_table_behind(bench: Bench) -> None:
+    """Every row is there, every shard is done, and nobody has let the table go live."""
+    bench.make_incidents(20)
+    await bench.load("incident")
+    async with bench.database.transaction() as connection:
+        await connection.execute("UPDATE nowbridge.replica_table SET phase = 'backfill'")
+    await bench.load_shards(bench.open_replica("worker-2"))
+    assert await bench.rows("SELECT phase FROM nowbridge.replica_table") == [("live",)]
+
+
 @pytest.mark.parametrize("readings", [1, 2, 4, 6, 9])
 async def test_a_cancelled_load_gives_its_shard_back_at_once(bench: Bench, readings: int) -> None:
     """Cancelled at one point or another: while claiming, while reading, while a page is written."""

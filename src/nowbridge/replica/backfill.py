@@ -113,7 +113,7 @@ class Backfill:
 
 
 async def finish_table(database: Database, row: tables.TableRow, indexed: list[str], *, now: datetime) -> bool:
-    """After a shard: if it was the table's last one, index the table and let its change stream begin. True then."""
+    """Index a table whose shards are all read and let its change stream begin. True if this call did it."""
     async with database.transaction() as connection:
         if await leases.open_shards(connection, row.id) > 0:
             return False

@@ -103,7 +103,7 @@ class Replica:
         async with self.database.transaction() as connection:
             lease = await leases.claim_shard(connection, self.holder, now=self.clock())
         if lease is None:
-            return False
+            return await self._finish_loaded()
         loader = await self.loader(lease.table_id)
         backfill = Backfill(
             self.database, self.instance, self.holder, self.pace, self.clock, stopping=lambda: self.stopping
@@ -112,9 +112,19 @@ class Replica:
             await backfill.run_shard(lease, loader)
         except LostLease:
             return True
-        indexed = [name for name in INDEXED if loader.layout.has(name)]
-        await finish_table(self.database, loader.row, indexed, now=self.clock())
+        await self._finish_loaded()
         return True
+
+    async def _finish_loaded(self) -> bool:
+        """Let every table whose shards are all read go live. Asked of the database, not remembered, because a worker
+        may have died between its last page and this step."""
+        async with self.database.transaction() as connection:
+            loaded = await leases.loaded_tables(connection, self.connection_id)
+        for table_id in loaded:
+            loader = await self.loader(table_id)
+            indexed = [name for name in INDEXED if loader.layout.has(name)]
+            await finish_table(self.database, loader.row, indexed, now=self.clock())
+        return bool(loaded)
 
     async def claim_due_streams(self, limit: int) -> list[StreamLease]:
         async with self.database.transaction() as connection:

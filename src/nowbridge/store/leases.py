@@ -151,6 +151,16 @@ async def open_shards(connection: Connection, table_id: int) -> int:
     return int(row[0]) if row else 0
 
 
+async def loaded_tables(connection: Connection, connection_id: int) -> list[int]:
+    """Tables of the connection whose shards are all done and which have not gone live yet."""
+    cursor = await connection.execute(
+        "SELECT id FROM nowbridge.replica_table t WHERE connection_id = %s AND phase = 'backfill'"
+        " AND NOT EXISTS (SELECT 1 FROM nowbridge.shard s WHERE s.table_id = t.id AND s.done_at IS NULL)",
+        (connection_id,),
+    )
+    return [int(row[0]) for row in await cursor.fetchall()]
+
+
 async def add_stream(connection: Connection, table_id: int, start: datetime, *, now: datetime) -> None:
     """A stream that begins at `start`, the instance's time before the first page of the backfill was asked for."""
     await connection.execute(
