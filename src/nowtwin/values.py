@@ -22,16 +22,22 @@ EXACT_TYPES = frozenset(
 )
 """Types whose stored text is compared byte for byte; the rest follow the collation."""
 
+LARGEST = 2**63 - 1
+
 Stored = str | int | float | None
 
 
 def number_of(text: str) -> int | float | None:
-    """The number a text spells, or None. Thousands separators are accepted, as in display values."""
+    """The number a text spells, or None where there is none that the database can hold. Thousands separators are
+    accepted, as in display values.
+    """
     cleaned = text.strip().replace(",", "")
     try:
-        return int(cleaned)
+        whole = int(cleaned)
     except ValueError:
         pass
+    else:
+        return whole if abs(whole) <= LARGEST else None
     try:
         value = float(cleaned)
     except ValueError:

@@ -11,10 +11,11 @@ from nowtwin.http import Answer, Headers, Request, json_answer, json_object
 from nowtwin.instance import Instance
 from nowtwin.query.parse import Clause, Query, Term, parse
 from nowtwin.reading import Page, Wanted
-from nowtwin.values import text_of
+from nowtwin.values import LARGEST, text_of
 from nowtwin.wire import Form, Shaped, Shaper
 
 DEFAULT_LIMIT = 10_000
+_DIGITS = 30
 _NO_PAGES = (
     "Pagination is not supported for this request, since its URL is too long. Set sysparm_suppress_pagination_header "
     "to true, or raise sysparm_limit so that one page holds the result."
@@ -31,7 +32,7 @@ class Listing:
 
 def whole_number(text: str, default: int) -> int:
     """A count out of a parameter; what is not one counts as absent."""
-    return int(text) if text.isdecimal() else default
+    return min(int(text), LARGEST) if text.isdecimal() and len(text) <= _DIGITS else default
 
 
 def listing_of(request: Request) -> Listing:
