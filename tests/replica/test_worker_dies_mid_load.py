@@ -68,7 +68,7 @@ async def test_a_paused_worker_that_wakes_up_changes_nothing(bench: Bench) -> No
     await bench.add("incident")
     await bench.replica.prepare()
     async with bench.database.transaction() as connection:
-        stale = await leases.claim_shard(connection, HOLDER, now=bench.now())
+        stale = await leases.claim_shard(connection, bench.connection_id, HOLDER, now=bench.now())
     assert stale is not None
     other = bench.open_replica("worker-2")
     await bench.load_shards(other)
@@ -99,13 +99,19 @@ async def test_a_claim_that_its_worker_renews_outlasts_its_lease(bench: Bench) -
     await bench.add("incident")
     await bench.replica.prepare()
     async with bench.database.transaction() as connection:
-        assert await leases.claim_shard(connection, HOLDER, now=bench.now()) is not None
+        assert await leases.claim_shard(connection, bench.connection_id, HOLDER, now=bench.now()) is not None
         bench.now.pass_(seconds=25)
         assert await leases.renew(connection, HOLDER, now=bench.now()) == 1
         bench.now.pass_(seconds=25)
-        assert await leases.claim_shard(connection, Holder("worker-2", HOLDER.lease), now=bench.now()) is None
+        assert (
+            await leases.claim_shard(connection, bench.connection_id, Holder("worker-2", HOLDER.lease), now=bench.now())
+            is None
+        )
         bench.now.pass_(seconds=6)
-        assert await leases.claim_shard(connection, Holder("worker-2", HOLDER.lease), now=bench.now()) is not None
+        assert (
+            await leases.claim_shard(connection, bench.connection_id, Holder("worker-2", HOLDER.lease), now=bench.now())
+            is not None
+        )
         assert await leases.renew(connection, HOLDER, now=bench.now()) == 0
 
 

@@ -55,8 +55,15 @@ class Bench:
     now: Now
     pace: Pace
     connection_id: int
-    open_replica: Callable[[str], Replica]
-    replica: Replica
+    open_replica_of: Callable[..., Replica]
+    replica: Replica = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.replica = self.open_replica("worker-1")
+
+    def open_replica(self, name: str) -> Replica:
+        """Another worker's view of the twin's replica."""
+        return self.open_replica_of(self.connection_id, self.twin.url, name)
 
     async def add(self, *specs: TableSpec | str) -> None:
         wanted = [TableSpec(spec) if isinstance(spec, str) else spec for spec in specs]
@@ -126,17 +133,25 @@ async def without_waiting(seconds: float) -> None:
 async def bench(twin: RunningServer, database_dsn: str) -> AsyncIterator[Bench]:
     now = Now()
     pace = Pace(page_rows=50, poll=timedelta(seconds=1), safety_lag=timedelta(seconds=2))
-    client = Client(
-        twin.url, limits=Limits(), sleep=without_waiting, monotonic=time.monotonic, random=random.Random(1).random
-    )
+    clients: list[Client] = []
+
+    def client(url: str) -> Client:
+        clients.append(
+            Client(
+                url, limits=Limits(), sleep=without_waiting, monotonic=time.monotonic, random=random.Random(1).random
+            )
+        )
+        return clients[-1]
+
     async with Database(database_dsn) as database:
         async with database.transaction() as connection:
             new = NewConnection("twin", twin.url, "basic", "admin", None, b"sealed elsewhere")
             row = await connections.save(connection, new, now=now())
 
-        def open_replica(name: str) -> Replica:
-            instance = Instance(client, Basic("admin", "admin"), now=now)
-            return Replica(database, instance, row.id, Holder(name, timedelta(seconds=30)), pace, now)
+        def open_replica_of(connection_id: int, url: str, name: str = "worker-1") -> Replica:
+            instance = Instance(client(url), Basic("admin", "admin"), now=now)
+            return Replica(database, instance, connection_id, Holder(name, timedelta(seconds=30)), pace, now)
 
-        yield Bench(database, twin, now, pace, row.id, open_replica, open_replica("worker-1"))
-    await client.close()
+        yield Bench(database, twin, now, pace, row.id, open_replica_of)
+        for opened in clients:
+            await opened.close()

@@ -101,7 +101,7 @@ class Replica:
         if self.stopping:
             return False
         async with self.database.transaction() as connection:
-            lease = await leases.claim_shard(connection, self.holder, now=self.clock())
+            lease = await leases.claim_shard(connection, self.connection_id, self.holder, now=self.clock())
         if lease is None:
             return await self._finish_loaded()
         loader = await self.loader(lease.table_id)
@@ -117,7 +117,8 @@ class Replica:
 
     async def _finish_loaded(self) -> bool:
         """Let every table whose shards are all read go live. Asked of the database, not remembered, because a worker
-        may have died between its last page and this step."""
+        may have died between its last page and this step.
+        """
         async with self.database.transaction() as connection:
             loaded = await leases.loaded_tables(connection, self.connection_id)
         for table_id in loaded:
@@ -128,7 +129,9 @@ class Replica:
 
     async def claim_due_streams(self, limit: int) -> list[StreamLease]:
         async with self.database.transaction() as connection:
-            return await leases.claim_streams(connection, self.holder, now=self.clock(), limit=limit)
+            return await leases.claim_streams(
+                connection, self.connection_id, self.holder, now=self.clock(), limit=limit
+            )
 
     async def poll(self, lease: StreamLease) -> Pass:
         """One pass over a claimed stream. A lease lost meanwhile is somebody else's pass, and no error."""

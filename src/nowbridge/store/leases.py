@@ -85,17 +85,20 @@ async def add_shards(connection: Connection, table_id: int, ranges: list[tuple[s
     return made
 
 
-async def claim_shard(connection: Connection, holder: Holder, *, now: datetime) -> ShardLease | None:
-    """The oldest shard that is to be read and that nobody's standing lease covers; None when there is none."""
+async def claim_shard(
+    connection: Connection, connection_id: int, holder: Holder, *, now: datetime
+) -> ShardLease | None:
+    """The connection's oldest shard that is to be read and that nobody's standing lease covers; None when there is none."""
     cursor = await connection.execute(
         "UPDATE nowbridge.shard SET epoch = epoch + 1, owner = %(owner)s, lease_until = %(until)s,"
         "   started_at = coalesce(started_at, %(now)s)"
         " WHERE id = (SELECT s.id FROM nowbridge.shard s JOIN nowbridge.replica_table t ON t.id = s.table_id"
-        "   WHERE s.done_at IS NULL AND t.phase = 'backfill' AND (s.lease_until IS NULL OR s.lease_until <= %(now)s)"
+        "   WHERE t.connection_id = %(connection)s AND s.done_at IS NULL AND t.phase = 'backfill'"
+        "     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s)"
         "     AND (s.next_try_at IS NULL OR s.next_try_at <= %(now)s)"
         "   ORDER BY s.id LIMIT 1 FOR UPDATE OF s SKIP LOCKED)"
         " RETURNING id, table_id, low, high, position, rows, failures, epoch",
-        {"owner": holder.name, "until": now + holder.lease, "now": now},
+        {"connection": connection_id, "owner": holder.name, "until": now + holder.lease, "now": now},
     )
     row = await cursor.fetchone()
     return ShardLease(*row) if row else None
@@ -171,15 +174,23 @@ async def add_stream(connection: Connection, table_id: int, start: datetime, *, 
     )
 
 
-async def claim_streams(connection: Connection, holder: Holder, *, now: datetime, limit: int) -> list[StreamLease]:
-    """Streams of live tables that are due and free, the longest waiting first."""
+async def claim_streams(
+    connection: Connection, connection_id: int, holder: Holder, *, now: datetime, limit: int
+) -> list[StreamLease]:
+    """Streams of the connection's live tables that are due and free, the longest waiting first."""
     cursor = await connection.execute(
         "UPDATE nowbridge.stream SET epoch = epoch + 1, owner = %(owner)s, lease_until = %(until)s"
         " WHERE table_id IN (SELECT m.table_id FROM nowbridge.stream m JOIN nowbridge.replica_table t ON t.id = m.table_id"
-        "   WHERE t.phase = 'live' AND m.next_poll_at <= %(now)s AND (m.lease_until IS NULL OR m.lease_until <= %(now)s)"
+        "   WHERE t.connection_id = %(connection)s AND t.phase = 'live' AND m.next_poll_at <= %(now)s AND (m.lease_until IS NULL OR m.lease_until <= %(now)s)"
         "   ORDER BY m.next_poll_at LIMIT %(limit)s FOR UPDATE OF m SKIP LOCKED)"
         " RETURNING table_id, cursor_time, cursor_id, failures, epoch",
-        {"owner": holder.name, "until": now + holder.lease, "now": now, "limit": limit},
+        {
+            "connection": connection_id,
+            "owner": holder.name,
+            "until": now + holder.lease,
+            "now": now,
+            "limit": limit,
+        },
     )
     return [StreamLease(*row) for row in await cursor.fetchall()]
 
