@@ -1,3 +1,9 @@
 """What every test may ask for stands in tests/support, one file per subject."""
 
-pytest_plugins = ("tests.support.postgres", "tests.support.selection", "tests.support.twin", "tests.support.replica")
+pytest_plugins = (
+    "tests.support.postgres",
+    "tests.support.selection",
+    "tests.support.twin",
+    "tests.support.replica",
+    "tests.support.program",
+)

@@ -109,7 +109,6 @@ async def _look_at(instance: Instance, table: str) -> Look:
             total,
             f"{total:,} rows, none of the first {min(total, _LOOK)} visible to this account",
             "Ask an administrator of the instance for a role that may read this table.",
-            "rights.rows",
         )
     return Look(table, "", total, "readable", "")
 
