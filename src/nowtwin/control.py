@@ -52,6 +52,7 @@ class NewClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_secret: str
     name: str = ""
     access_seconds: int = 1800
+    user_name: str = ""
 
 
 def is_local(client: str) -> bool:
@@ -179,7 +180,11 @@ def _add_user(instance: Instance, request: Request) -> object:
 def _add_client(instance: Instance, request: Request) -> object:
     client = msgspec.json.decode(request.body, type=NewClient)
     instance.add_oauth_client(
-        client.client_id, client.client_secret, name=client.name, access_seconds=client.access_seconds
+        client.client_id,
+        client.client_secret,
+        name=client.name,
+        access_seconds=client.access_seconds,
+        user_name=client.user_name,
     )
     return {"ok": True}
 

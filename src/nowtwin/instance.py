@@ -286,10 +286,12 @@ class Instance:
         self.accounts.set_password("admin", password, frozenset({"admin"}))
 
     def add_oauth_client(
-        self, client_id: str, client_secret: str, *, name: str = "", access_seconds: int = 1800
+        self, client_id: str, client_secret: str, *, name: str = "", access_seconds: int = 1800, user_name: str = ""
     ) -> None:
-        """Register an OAuth client, visible as a row of oauth_entity."""
-        self.accounts.clients[client_id] = Client(client_id, client_secret, timedelta(seconds=access_seconds))
+        """Register an OAuth client, visible as a row of oauth_entity; `user_name` may sign in by client credentials."""
+        self.accounts.clients[client_id] = Client(
+            client_id, client_secret, timedelta(seconds=access_seconds), user_name=user_name
+        )
         row = {"sys_id": metadata.row_id("oauth_entity", client_id), "name": name or client_id, "client_id": client_id}
         row |= {"type": "client", "active": "true", "access_token_lifespan": str(access_seconds)}
         self.load("oauth_entity", [row | {"refresh_token_lifespan": "8640000"}])

@@ -56,6 +56,8 @@ class Client:
     client_secret: str
     access_lifetime: timedelta = ACCESS_LIFETIME
     refresh_lifetime: timedelta = REFRESH_LIFETIME
+    user_name: str = ""
+    """The "OAuth application user" of the client credentials grant; empty: that grant is refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""OAuth: password and refresh grants, lifetimes, refusals (servicenow-api.md 7.1)."""
+"""OAuth: password, refresh and client credentials grants, lifetimes, refusals (servicenow-api.md 7.1)."""
 
 from collections.abc import Mapping
 from urllib.parse import urlencode
@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 
 from nowtwin.instance import OAUTH_CLIENT, OAUTH_SECRET
-from tests.nowtwin.talk import Reply, Talk
+from tests.nowtwin.talk import Reply, Talk, basic
 
 PASSWORD = {
     "grant_type": "password",
@@ -80,6 +80,27 @@ def test_every_refusal_looks_the_same(talk: Talk, change: Mapping[str, str]) -> 
 def test_only_a_form_in_the_body_is_taken(talk: Talk) -> None:
     assert talk.call("POST", "/oauth_token.do", b"{}", {"Content-Type": "application/json"}).status == 401
     assert talk.call("POST", f"/oauth_token.do?{urlencode(PASSWORD)}", b"").status == 401
+
+
+def test_the_client_may_show_its_secret_in_a_basic_header(talk: Talk) -> None:
+    form = {"grant_type": "password", "username": "admin", "password": "admin"}
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    for secret, status in ((OAUTH_SECRET, 200), ("wrong", 401)):
+        given = headers | {"Authorization": basic(OAUTH_CLIENT, secret)}
+        assert talk.call("POST", "/oauth_token.do", urlencode(form).encode(), given).status == status
+
+
+def test_client_credentials_need_a_property_and_a_user_and_give_no_refresh_token(talk: Talk) -> None:
+    body = {"client_id": "c" * 32, "client_secret": "hush", "user_name": "admin"}
+    talk.control("POST", "oauth_clients", body)
+    form = {"grant_type": "client_credentials", "client_id": "c" * 32, "client_secret": "hush"}
+    assert _ask(talk, form).status == 401
+    name = "glide.oauth.inbound.client.credential.grant_type.enabled"
+    talk.post("sys_properties", {"name": name, "value": "true"})
+    token = _ask(talk, form).json
+    assert "refresh_token" not in token
+    assert _bearer(talk, token["access_token"]).get("table/incident").status == 200
+    assert _ask(talk, {**form, "client_id": OAUTH_CLIENT, "client_secret": OAUTH_SECRET}).status == 401
 
 
 def test_a_revoked_token_is_dead(talk: Talk) -> None:
