@@ -19,6 +19,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, LiteralString
 from urllib import request
@@ -28,6 +29,7 @@ from rich.live import Live
 from rich.text import Text
 
 from nowbridge.cli import standing
+from nowbridge.model.errors import NowbridgeError
 from nowbridge.settings import Settings
 from nowbridge.settings import load as load_settings
 from nowbridge.store import embedded
@@ -43,6 +45,7 @@ GENERATED = 5_000  # incidents to begin with, where no log is at hand
 LEAST_CHANGES = 2_000  # fewer prove little
 POLL_SECONDS = 2.0  # the default spares a real instance, and nobody would watch it
 VISIBLE_WITHIN = 60.0  # seconds after the last change
+SHOWN_CHANGES, LONGEST_VALUE = 6, 26
 BIN = Path(sys.executable).parent
 _DIRECT = request.build_opener(request.ProxyHandler({}))
 
@@ -253,6 +256,8 @@ class Demo:
         return Group(
             standing.as_table(state),
             Text(),
+            *await latest_changes(database),
+            Text(),
             Text(f"{numbers}   lag from write to copy: {lag or '-'}", "bold"),
             Text("look inside:  ").append(f"{self.command} psql", "cyan"),
             *standing.trouble(state),
@@ -328,6 +333,34 @@ class Demo:
 async def read(database: Database, query: LiteralString, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
     async with database.transaction() as connection:
         return await (await connection.execute(query, parameters)).fetchall()
+
+
+async def latest_changes(database: Database) -> list[Text]:
+    """The newest entries of the change feed about incidents, in words. What every save changes is left out."""
+    found = await read(
+        database,
+        "SELECT c.applied_at, i.number, c.operation, c.changes FROM public._sync_cdc c JOIN public.incident i USING (sys_id)"
+        " WHERE c.table_name = 'incident' ORDER BY c.id DESC LIMIT %s",
+        (SHOWN_CHANGES,),
+    )
+    return [change_in_words(*entry) for entry in reversed(found)]
+
+
+def change_in_words(applied_at: datetime, number: str, operation: str, changes: dict[str, list[str]] | None) -> Text:
+    told = Text(f"{applied_at:%H:%M:%S}  {number}  ", "dim")
+    if operation == "insert" or not changes:
+        return told.append(operation, "green")
+    shown = [
+        (column, *pair) for column, pair in changes.items() if not column.startswith("sys_") and "__" not in column
+    ]
+    for column, before, after in shown[:2]:
+        told.append(f"{column}: ", "").append(f"{_short(before)} ", "dim").append(f"→ {_short(after)}   ", "cyan")
+    return told if shown else told.append("saved without a visible change")
+
+
+def _short(value: object) -> str:
+    text = "(empty)" if value in (None, "") else str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -500,7 +533,7 @@ def main() -> int:
     screen = Console(stderr=True, highlight=False)
     try:
         return asyncio.run(_demonstrate(options, screen))
-    except Failed as failure:
+    except (Failed, NowbridgeError, OSError) as failure:
         screen.print(f"The demo failed: {failure}", markup=False)
         return 1
 
