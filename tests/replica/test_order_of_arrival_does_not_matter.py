@@ -1,6 +1,7 @@
 """The version guard: whatever order states arrive in, and however often, the newest one stays."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +17,7 @@ def page(states: list[tuple[int, int, str]]) -> Page:
     """States of a few records: (record, version, text)."""
     rows = [(f"{key:032x}", text, str(version), f"2026-01-01 00:00:{version:02}") for key, version, text in states]
     columns = tuple(zip(*rows, strict=True)) if rows else ((),) * len(FIELDS)
-    return Page(FIELDS, columns, len(rows))
+    return Page.of(FIELDS, columns)
 
 
 async def nothing(*_: object) -> None:
@@ -47,7 +48,10 @@ async def test_the_newest_state_stays(bench: Bench, seed: int) -> None:
     assert await bench.rows("SELECT short_description FROM incident ORDER BY sys_id") == [
         (f"{key} at 5",) for key in range(4)
     ]
+    texts = await bench.rows("SELECT sys_id, changes->'short_description' FROM _sync_cdc ORDER BY id")
     versions = await bench.rows("SELECT sys_id, version FROM _sync_cdc ORDER BY id")
     for key in range(4):
         mine = [version for sys_id, version in versions if sys_id == f"{key:032x}"]
         assert mine == sorted(set(mine)), "the feed tells each record's versions in order, once"
+        pairs = [pair for sys_id, pair in texts if sys_id == f"{key:032x}"]
+        assert all(one[1] == other[0] for one, other in pairwise(pairs)), "what was after is before the next time"

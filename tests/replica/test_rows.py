@@ -35,7 +35,7 @@ PAGE = {
 }
 LABELS = Labels(
     choices={("incident", "state"): {"2": "In Progress"}},
-    records={"sys_user": {"u1": "Beth Anglin", "u2": 'Anglin, "Bud"'}},
+    records={"sys_user": {"": "", "u1": "Beth Anglin", "u2": 'Anglin, "Bud"', "nobody": "nobody"}},
 )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from nowbridge.replica import misfits, rows
 from nowbridge.replica.labels import Labeller
 from nowbridge.replica.layout import Layout
+from nowbridge.replica.rows import Labels
 from nowbridge.replica.spec import layout_of, target_of
 from nowbridge.servicenow.wire import Page
 from nowbridge.store import labels as label_store
@@ -23,7 +24,6 @@ from nowbridge.store.tables import TableRow
 AfterRows = Callable[[Connection, int], Awaitable[None]]
 """Runs in the transaction that holds the rows, with the number of rows that changed: moves the cursor."""
 
-Columns = Mapping[str, Sequence[str]]
 Write = Callable[[Connection, bytes, int], Awaitable[int]]
 """Brings encoded rows, so many of them, into the table; returns how many changed."""
 
@@ -54,30 +54,28 @@ class TableLoader:
 
     async def stage(self, connection: Connection, page: Page) -> None:
         """Put a page beside the table for comparison, inside the caller's transaction, at whose end it is gone."""
-        columns: Columns = as_columns(page)
         while True:
             try:
-                prepared, _ = await self._prepared(columns, page.rows)
+                prepared, labels = await self._prepared(page)
                 async with connection.transaction():
                     await load.stage(connection, self.target, prepared)
             except (Unstorable, ValueError):
-                columns, found = misfits.without_misfits(self.layout, columns)
+                page, found = self._without_misfits(page)
                 if not found:
                     raise
                 continue
-            if await self._labeller.still_current(connection):
+            if await self._labeller.still_current(connection, labels):
                 return
 
     async def _load(self, page: Page, write: Write, after: AfterRows) -> int:
-        columns: Columns = as_columns(page)
         found: tuple[misfits.Misfit, ...] = ()
         while True:
             try:
-                changed = await self._load_once(columns, page.rows, write, after, found)
+                changed = await self._load_once(page, write, after, found)
             except (Unstorable, ValueError):
                 if found:
                     raise
-                columns, found = misfits.without_misfits(self.layout, columns)
+                page, found = self._without_misfits(page)
                 if not found:
                     raise
                 continue
@@ -85,30 +83,41 @@ class TableLoader:
                 return changed
 
     async def _load_once(
-        self, columns: Columns, count: int, write: Write, after: AfterRows, found: Sequence[misfits.Misfit]
+        self, page: Page, write: Write, after: AfterRows, found: Sequence[misfits.Misfit]
     ) -> int | None:
         """One try. None: labels changed while the rows were prepared, so they have to be prepared again."""
-        prepared, records = await self._prepared(columns, count)
+        prepared, labels = await self._prepared(page)
         async with self._labeller.database.transaction() as connection:
-            if not await self._labeller.still_current(connection):
+            if not await self._labeller.still_current(connection, labels):
                 return None
-            changed = await write(connection, prepared, count) if count else 0
-            await self._remember_labels(connection, records)
+            changed = await write(connection, prepared, page.rows) if page.rows else 0
+            await self._remember_labels(connection, self._own_labels(page))
             await self._note(connection, found)
             await after(connection, changed)
             return changed
 
-    async def _prepared(self, columns: Columns, count: int) -> tuple[bytes, dict[str, str | None]]:
-        words = await self._labeller.words(self.layout, columns)
-        # Off the event loop: a page takes tens of milliseconds, and heartbeats must go on meanwhile.
-        encoded = await asyncio.to_thread(lambda: rows.encode(rows.copy_columns(self.layout, columns, count, words)))
-        return encoded, self._own_labels(columns)
+    async def _prepared(self, page: Page) -> tuple[bytes, Labels]:
+        """The page as COPY text, and the labels in it. Mostly they are all in memory, so that is tried first."""
+        labels = await self._labeller.held()
+        try:
+            return await self._encoded(page, labels), labels
+        except KeyError:
+            labels = await self._labeller.words(self.layout, as_columns(page))
+            return await self._encoded(page, labels), labels
 
-    def _own_labels(self, columns: Columns) -> dict[str, str | None]:
+    async def _encoded(self, page: Page, labels: Labels) -> bytes:
+        # Off the event loop: a page takes tens of milliseconds, and heartbeats must go on meanwhile.
+        return await asyncio.to_thread(rows.encode_page, self.layout, page, labels)
+
+    def _without_misfits(self, page: Page) -> tuple[Page, tuple[misfits.Misfit, ...]]:
+        columns, found = misfits.without_misfits(self.layout, as_columns(page))
+        return Page.of(page.fields, [columns[name] for name in page.fields]), found
+
+    def _own_labels(self, page: Page) -> dict[str, str | None]:
         display = self.layout.display
-        if not self._label_tables or display is None or display not in columns:
+        if not self._label_tables or display is None or display not in page.fields:
             return {}
-        return dict(zip(columns["sys_id"], (text or None for text in columns[display]), strict=True))
+        return dict(zip(page.ids, (text or None for text in page.column(display)), strict=True))
 
     async def _copy_new(self, connection: Connection, prepared: bytes, count: int) -> int:
         await load.copy_new(connection, self.target, prepared)

@@ -8,6 +8,7 @@ renamed labels goes on until every transaction that may have missed the rename h
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -32,6 +33,27 @@ LIST_PAGE = 5_000
 
 
 @dataclass(slots=True)
+class _Memory:
+    """Words of one generation. Its dictionaries only ever grow, so a page may be encoded from them in another thread
+    while more is looked up; what is forgotten is the memory as a whole, and who holds it may go on using it.
+    """
+
+    generation: int
+    choices: dict[tuple[str, str], dict[str, str]]
+    displays: dict[str, str | None]
+    records: dict[str, dict[str, str]] = field(default_factory=dict)
+    filling: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> Labels:
+        return Labels(self.choices, self.records, self.generation)
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.records.values()))
+
+
+@dataclass(slots=True)
 class Labeller:
     """The words for one connection's records, as this worker remembers them."""
 
@@ -39,50 +61,55 @@ class Labeller:
     instance: Instance
     connection_id: int
     clock: Clock
-    _records: dict[str, dict[str, str]] = field(default_factory=dict)
-    _choices: dict[tuple[str, str], dict[str, str]] | None = None
-    _displays: dict[str, str | None] | None = None
-    _generation: int = -1
+    _memory: _Memory | None = None
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def held(self) -> Labels:
+        """The words in memory; other records may still have to be looked up."""
+        return (await self._current()).labels
 
     async def words(self, layout: Layout, page: Mapping[str, Sequence[str]]) -> Labels:
-        """Labels for everything that the page points at; what has none stands for itself."""
-        if self._choices is None or self._displays is None:
-            await self._begin()
-        if sum(map(len, self._records.values())) > REMEMBERED:
-            self._records.clear()
+        """Words for everything that the page points at; what has none stands for itself."""
+        memory = await self._current()
         for table, keys in referenced(layout, page).items():
-            held = self._records.setdefault(table, {})
-            missing = [key for key in keys if key not in held]
-            if missing:
-                held.update(await self._look_up(table, missing))
-        return Labels(choices=self._choices or {}, records=self._records)
+            # One at a time: pages that are loaded side by side mostly point at the same records.
+            async with memory.filling.setdefault(table, asyncio.Lock()):
+                held = memory.records.setdefault(table, {"": ""})
+                missing = list(keys - held.keys())
+                if missing:
+                    held.update(await self._look_up(table, missing, memory.displays.get(table)))
+        return memory.labels
 
-    async def still_current(self, connection: Connection) -> bool:
+    async def still_current(self, connection: Connection, labels: Labels) -> bool:
         """Whether the words given out still hold, asked inside the transaction that writes them."""
         generation = await store.generation(connection, self.connection_id)
-        if generation == self._generation:
+        if generation == labels.generation:
             return True
-        self.forget()
+        if self._memory is not None and self._memory.generation != generation:
+            self.forget()
         return False
 
     def forget(self) -> None:
-        self._records.clear()
-        self._choices = None
-        self._displays = None
+        self._memory = None
 
-    async def _begin(self) -> None:
+    async def _current(self) -> _Memory:
+        async with self._reading:
+            memory = self._memory
+            if memory is None or memory.size > REMEMBERED:
+                memory = self._memory = await self._read()
+            return memory
+
+    async def _read(self) -> _Memory:
         async with self.database.transaction() as connection:
-            self._generation = await store.generation(connection, self.connection_id)
-            self._choices = await store.choices(connection, self.connection_id)
+            generation = await store.generation(connection, self.connection_id)
+            choices = await store.choices(connection, self.connection_id)
             sources = await store.sources(connection, self.connection_id)
-        self._displays = {source.table: source.display for source in sources}
-        self._records.clear()
+        return _Memory(generation, choices, {source.table: source.display for source in sources})
 
-    async def _look_up(self, table: str, keys: Sequence[str]) -> dict[str, str]:
+    async def _look_up(self, table: str, keys: Sequence[str], display: str | None) -> dict[str, str]:
         async with self.database.transaction() as connection:
             found = await store.known(connection, self.connection_id, table, keys)
         unknown = [key for key in keys if key not in found]
-        display = (self._displays or {}).get(table)
         if unknown and display is not None:
             asked = await self._ask(table, display, unknown)
             async with self.database.transaction() as connection:

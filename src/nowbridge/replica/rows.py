@@ -1,5 +1,5 @@
 """From the columns of a page to the columns of a COPY. Pure, and the hottest code of the product: everything here
-works a column at a time, in calls that loop in C.
+works a column at a time, in calls that loop in C, and on so few rows at a time that they stay in the processor's cache.
 
 COPY text with an empty string for NULL needs no work at all for an empty value (and in ServiceNow empty and NULL are
 one). A unit separator divides the fields; only a row that holds a backslash, a line end or the separator itself is
@@ -15,8 +15,10 @@ from functools import partial
 from nowbridge.replica.layout import LabelKind, Layout, ReplicaColumn, Role
 from nowbridge.servicenow import values
 from nowbridge.servicenow.values import Family
+from nowbridge.servicenow.wire import Page
 
 SEPARATOR = "\x1f"
+BATCH = 100  # rows; whole pages take nearly twice as long
 ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", SEPARATOR: "\\x1f", "\x00": None})
 
 Texts = Sequence[str]
@@ -25,10 +27,14 @@ Converter = Callable[[Texts], Texts]
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The words for one batch: `choices[(table, column)][value]` and `records[table][sys_id]`."""
+    """What people read: `choices[(table, column)][value]` and `records[table][sys_id]`. A choice that is not listed stands
+    for itself; a record that is not here has not been looked for yet ("" is here, for the empty reference).
+    `generation` tells how old the words are.
+    """
 
     choices: Mapping[tuple[str, str], Mapping[str, str]]
     records: Mapping[str, Mapping[str, str]]
+    generation: int = 0
 
 
 def referenced(layout: Layout, page: Mapping[str, Texts]) -> dict[str, set[str]]:
@@ -48,12 +54,20 @@ def referenced(layout: Layout, page: Mapping[str, Texts]) -> dict[str, set[str]]
     return wanted
 
 
+def encode_page(layout: Layout, page: Page, labels: Labels) -> bytes:
+    """A page as COPY text. Raises KeyError when it points at a record that `labels` lack, ValueError at a misfit."""
+    batches = (dict(zip(page.fields, columns, strict=True)) for columns in page.batches(BATCH))
+    return b"".join(encode(copy_columns(layout, batch, len(batch["sys_id"]), labels)) for batch in batches)
+
+
 def copy_columns(layout: Layout, page: Mapping[str, Texts], rows: int, labels: Labels) -> list[Texts]:
     """One sequence of COPY fields, unescaped, for each of `layout.loaded`. A source column that the page lacks (the
-    account may not read it) is NULL throughout.
+    account may not read it) is NULL throughout. Raises as `encode_page`.
     """
     empty = [""] * rows
-    return [_column(column, page.get(column.source, empty), labels) for column in layout.loaded]
+    return [
+        _column(column, page[column.source], labels) if column.source in page else empty for column in layout.loaded
+    ]
 
 
 def encode(columns: Sequence[Texts]) -> bytes:
@@ -61,8 +75,10 @@ def encode(columns: Sequence[Texts]) -> bytes:
     lines = list(map(SEPARATOR.join, zip(*columns, strict=True)))
     separators = len(columns) - 1
     for at, line in enumerate(lines):
-        if "\n" in line or "\\" in line or "\r" in line or "\x00" in line or line.count(SEPARATOR) != separators:
+        if line.count(SEPARATOR) != separators:
             lines[at] = SEPARATOR.join([column[at].translate(ESCAPES) for column in columns])
+        elif "\n" in line or "\\" in line or "\r" in line or "\x00" in line:
+            lines[at] = line.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\x00", "")
     lines.append("")
     return "\n".join(lines).encode("utf-8", "replace")
 
@@ -78,14 +94,13 @@ def _labelled(column: ReplicaColumn, texts: Texts, labels: Labels) -> Texts:
     source = column.labels
     if source is None:  # layout makes none such
         raise AssertionError(f"{column.name} is a label without a source")
-    words = (
-        labels.choices.get((source.table, source.column), {})
-        if source.kind is LabelKind.CHOICE
-        else labels.records.get(source.table, {})
-    )
+    if source.kind is LabelKind.CHOICE:
+        choices = labels.choices.get((source.table, source.column), {})
+        return list(map(choices.get, texts, texts))
+    word = labels.records[source.table].__getitem__
     if source.kind is LabelKind.LIST:
-        return [values.array(map(words.get, keys, keys)) if keys else "" for keys in map(values.list_items, texts)]
-    return list(map(words.get, texts, texts))
+        return [values.array(map(word, keys)) if keys else "" for keys in map(values.list_items, texts)]
+    return list(map(word, texts))
 
 
 def looks_like(length: int | None, alphabet: bytes) -> Converter:

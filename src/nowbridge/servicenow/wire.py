@@ -1,6 +1,7 @@
 """The hot path in: a page's JSON bytes into columns of text.
 
-A page is decoded by a msgspec type made for its columns (the fast way, plain strings only). Where a value is something
+A page is decoded by a msgspec type made for its columns (the fast way, plain strings only), into one record per row:
+columns are made of few records at a time, which is twice as fast as whole columns because it stays in the processor's cache. Where a value is something
 else (null, number, `{link, value}`), the whole page is decoded again tolerantly; both ways give the same `Page` for
 the same content. Values stay text: `servicenow.values` turns text into what Postgres takes.
 
@@ -11,8 +12,10 @@ account may not read (servicenow-api.md 1.3), and that must not pass for "was em
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -31,34 +34,60 @@ ABSENT: Final = Absent()
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`columns` holds one tuple of texts per field, in the order of `fields`; `displays` likewise when labels were asked
-    for. `ids` is the `sys_id` column, empty when that field was not asked for.
+    """Records in the order in which they came, each with one text per field. `displays` are the labels, by field, when
+    they were asked for.
     """
 
     fields: tuple[str, ...]
-    columns: tuple[tuple[str, ...], ...]
-    rows: int
-    displays: tuple[tuple[str, ...], ...] | None = None
+    records: Sequence[msgspec.Struct] = field(repr=False)  # of the type that _row_type makes for these fields
+    displays: tuple[tuple[str, ...], ...] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        fields: tuple[str, ...],
+        columns: Sequence[Sequence[str]],
+        displays: tuple[tuple[str, ...], ...] | None = None,
+    ) -> Page:
+        """A page of these columns, in the order of `fields`."""
+        row = _row_type(fields, str)
+        return cls(fields, [row(*values) for values in zip(*columns, strict=True)], displays)
+
+    @property
+    def rows(self) -> int:
+        return len(self.records)
 
     @property
     def ids(self) -> tuple[str, ...]:
+        """The `sys_id` column, empty when that field was not asked for."""
         return self.column("sys_id") if "sys_id" in self.fields else ()
 
+    @property
+    def columns(self) -> tuple[tuple[str, ...], ...]:
+        """One tuple of texts per field."""
+        return _columns(self.fields, self.records)
+
     def column(self, field: str) -> tuple[str, ...]:
-        return self.columns[self.fields.index(field)]
+        return tuple(map(attrgetter(f"f{self.fields.index(field)}"), self.records))
 
     def display(self, field: str) -> tuple[str, ...]:
         if self.displays is None:
             raise ValueError("this page was read without display values")
         return self.displays[self.fields.index(field)]
 
+    def batches(self, size: int) -> Iterator[tuple[tuple[str, ...], ...]]:
+        """The columns of `size` records at a time."""
+        for first in range(0, self.rows, size):
+            yield _columns(self.fields, self.records[first : first + size])
+
     @property
     def absent(self) -> tuple[str, ...]:
         """Fields that the first or the last row lacks: unreadable for the account, or not of this table."""
         if not self.rows:
             return ()
-        pairs = zip(self.fields, self.columns, strict=True)
-        return tuple(field for field, column in pairs if column[0] is ABSENT or column[-1] is ABSENT)
+        ends = (msgspec.structs.astuple(self.records[0]), msgspec.structs.astuple(self.records[-1]))
+        pairs = zip(self.fields, *ends, strict=True)
+        return tuple(field for field, first, last in pairs if first is ABSENT or last is ABSENT)
 
 
 class _Both(msgspec.Struct, frozen=True, gc=False):
@@ -75,29 +104,28 @@ class PageDecoder:
     def __init__(self, fields: tuple[str, ...], *, display: bool = False) -> None:
         self._fields = fields
         self._display = display
-        self._fast = _page_type(fields, display)
+        self._fast = _page_decoder(fields, _Both if display else str)
 
     def decode(self, body: bytes) -> Page:
         """The page in `body`. Raises Retry `answer.cut` when it is not a complete list answer."""
         try:
-            rows = self._fast.decode(body).result
+            records = self._fast.decode(body).result
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._tolerant(body)
-        cells = tuple(zip(*map(msgspec.structs.astuple, rows), strict=True)) or tuple(() for _ in self._fields)
         if not self._display:
-            return Page(self._fields, cells, len(rows))
-        values = tuple(tuple([cell.value for cell in column]) for column in cells)
+            return Page(self._fields, records)
+        cells = _columns(self._fields, records)
         displays = tuple(tuple([cell.display_value or "" for cell in column]) for column in cells)
-        return Page(self._fields, values, len(rows), displays)
+        return Page.of(self._fields, [[cell.value for cell in column] for column in cells], displays)
 
     def _tolerant(self, body: bytes) -> Page:
         rows = _list_answer(body)
         columns, displays = [], []
-        for field in self._fields:
-            cells = [row.get(field, ABSENT) for row in rows]
-            columns.append(tuple([value_of(cell) for cell in cells]))
+        for name in self._fields:
+            cells = [row.get(name, ABSENT) for row in rows]
+            columns.append([value_of(cell) for cell in cells])
             displays.append(tuple([display_of(cell) for cell in cells]))
-        return Page(self._fields, tuple(columns), len(rows), tuple(displays) if self._display else None)
+        return Page.of(self._fields, columns, tuple(displays) if self._display else None)
 
 
 def value_of(cell: object) -> str:
@@ -152,10 +180,17 @@ def _whole(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def _columns(fields: tuple[str, ...], records: Sequence[msgspec.Struct]) -> tuple[tuple[Any, ...], ...]:
+    return tuple(zip(*map(msgspec.structs.astuple, records), strict=True)) or tuple(() for _ in fields)
+
+
 @lru_cache(maxsize=256)
-def _page_type(fields: tuple[str, ...], display: bool) -> msgspec.json.Decoder[Any]:  # noqa: FBT001  (a cache key)
-    cell, absent = (_Both, _NEITHER) if display else (str, ABSENT)
-    members = [(f"f{place}", cell, msgspec.field(default=absent, name=field)) for place, field in enumerate(fields)]
-    row = msgspec.defstruct("Row", members, gc=False)
-    page = msgspec.defstruct("PageAnswer", [("result", list[row])])  # type: ignore[valid-type]
-    return msgspec.json.Decoder(page)
+def _row_type(fields: tuple[str, ...], cell: type[str | _Both]) -> type[msgspec.Struct]:
+    absent = _NEITHER if cell is _Both else ABSENT
+    members = [(f"f{place}", cell, msgspec.field(default=absent, name=name)) for place, name in enumerate(fields)]
+    return msgspec.defstruct("Row", members, gc=False)
+
+
+@lru_cache(maxsize=256)
+def _page_decoder(fields: tuple[str, ...], cell: type[str | _Both]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(msgspec.defstruct("PageAnswer", [("result", list[_row_type(fields, cell)])]))  # type: ignore[misc]
