@@ -7,6 +7,7 @@ from importlib.resources import files
 import msgspec
 
 from nowtwin.dictionary import Dictionary
+from nowtwin.table_facts import written_schema
 
 
 @cache
@@ -17,6 +18,8 @@ def _shipped() -> Dictionary:
     dictionary.merge(msgspec.json.decode((data / "supplement.json").read_bytes()))
     packed = (data / "servicenow_schema.registry_only.json.gz").read_bytes()
     dictionary.merge(msgspec.json.decode(gzip.decompress(packed)))
+    dictionary.merge(written_schema())
+    dictionary.merge(msgspec.json.decode((data / "supplement_apis.json").read_bytes()))
     return dictionary
 
 

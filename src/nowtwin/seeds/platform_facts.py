@@ -1,8 +1,8 @@
-"""What demo records need and the shipped schema lacks: a few choice lists and four small tables.
+"""What demo records need and the shipped schema lacks: a few choice lists.
 
-`nowtwin.schema` holds the base tables; the lists and tables here matter to the seeds alone (labels as the demo records
-display them, subcategories as on a stock instance, tables that demo records point at). Facts only, in the form that
-`Instance.load_schema` takes; what an instance knows already wins.
+`nowtwin.schema` holds the tables; the lists here matter to the seeds alone (labels as the demo records display them,
+subcategories as on a stock instance). Facts only, in the form that `Instance.load_schema` takes; what an instance
+knows already wins.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,31 +32,6 @@ SUBCATEGORIES: Final[Mapping[str, str]] = {
     "software": "email=Email;os=Operating System",
 }
 
-# name: label, parent, display column, columns as element:type[>reference]
-TABLES: Final[Mapping[str, tuple[str, str | None, str, str]]] = {
-    "cmdb_depreciation": ("Depreciation", None, "name", "name:string years:integer"),
-    "std_change_producer_version": ("Standard Change Template Version", None, "name", "name:string version:integer"),
-    "item_option_new": (
-        "Variable",
-        None,
-        "question_text",
-        (
-            "name:string question_text:string type:integer order:integer cat_item:reference>sc_cat_item "
-            "mandatory:boolean active:boolean default_value:string"
-        ),
-    ),
-    "question_choice": (
-        "Question Choice",
-        None,
-        "text",
-        "question:reference>item_option_new text:string value:string order:integer inactive:boolean",
-    ),
-}
-
-_SYSTEM_COLUMNS: Final = (
-    "sys_id:GUID sys_created_on:glide_date_time sys_created_by:string sys_updated_on:glide_date_time "
-    "sys_updated_by:string sys_mod_count:integer"
-)
 _MAX_LENGTHS: Final[Mapping[str, int]] = {"string": 255, "reference": 32, "GUID": 32, "table_name": 80}
 
 
@@ -110,16 +85,10 @@ def schema_of(
 
 def platform_schema() -> dict[str, Any]:
     """All facts of this module, in the form of a schema file."""
-    tables = [table_entry(name, label, parent, display) for name, (label, parent, display, _) in TABLES.items()]
-    columns = [
-        column_entry(name, spec)
-        for name, (_, parent, _, specs) in TABLES.items()
-        for spec in f"{specs} {'' if parent else _SYSTEM_COLUMNS}".split()
-    ]
     choices = [
         entry for (table, element), listed in CHOICES.items() for entry in choice_entries(table, element, listed)
     ]
     for table in ("incident", "problem"):
         for category, listed in SUBCATEGORIES.items():
             choices += choice_entries(table, "subcategory", listed, category)
-    return schema_of(tables, columns, choices)
+    return schema_of((), (), choices)
