@@ -126,7 +126,10 @@ def _merge_statement(target: Target, *, repair: bool, feed_inserts: bool) -> sql
     return sql.SQL(
         "WITH old AS MATERIALIZED (SELECT t.* FROM {table} AS t JOIN {stage} AS n USING (sys_id)"
         "   ORDER BY t.sys_id FOR NO KEY UPDATE OF t),"
-        " written AS (INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM {stage} ORDER BY sys_id"
+        # Reading `old` here makes Postgres lock and remember the rows before it writes them: a lock taken later passes
+        # over rows that the same command has written, and the feed would show them as new.
+        " written AS (INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM {stage}"
+        "   WHERE (SELECT count(*) FROM old) IS NOT NULL ORDER BY sys_id"
         "   ON CONFLICT (sys_id) DO UPDATE SET {assignments} WHERE {newer}"
         "   RETURNING t.sys_id, t.xmax = 0 AS fresh),"
         " feed AS (INSERT INTO public._sync_cdc"
