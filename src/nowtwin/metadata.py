@@ -24,7 +24,7 @@ Row = dict[str, str]
 
 def row_id(*names: str) -> str:
     """A stable sys_id for a thing known by its name."""
-    return hashlib.md5("\x1f".join(names).encode(), usedforsecurity=False).hexdigest()
+    return hashlib.blake2b("\n".join(names).encode(), digest_size=16).hexdigest()
 
 
 def rows(dictionary: Dictionary) -> Iterator[tuple[str, list[Row]]]:
@@ -112,7 +112,7 @@ def _column_row(column: Column, dictionary: Dictionary) -> Row:
         "internal_type": column.type,
         "reference": column.reference or "",
         "reference_key": "" if column.reference_key == "sys_id" else column.reference_key,
-        "max_length": _text(column.max_length or _usual_length(column.type)),
+        "max_length": _text(column.max_length or usual_length(column.type)),
         "mandatory": _bool(column.mandatory),
         "read_only": _bool(column.read_only),
         "unique": _bool(column.unique or column.element == "sys_id"),
@@ -130,7 +130,7 @@ def _column_row(column: Column, dictionary: Dictionary) -> Row:
     }
 
 
-def _usual_length(internal_type: str) -> int:
+def usual_length(internal_type: str) -> int:
     if internal_type in {"reference", "GUID", "document_id"}:
         return 32
     if internal_type in {"journal_input", "journal", "html", "script", "xml", "conditions", "glide_list"}:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from nowtwin import errors
-from nowtwin.apis import batch, current_user, oauth, stats, table
+from nowtwin import errors, xml_format
+from nowtwin.apis import attachment, batch, current_user, oauth, schema_doc, session_debug, stats, table, tiny_url
 from nowtwin.errors import Refused
 from nowtwin.http import Answer, Request, refusal
 from nowtwin.instance import Instance
@@ -32,22 +32,29 @@ def answer(instance: Instance, request: Request) -> Answer:
         user = authenticate(instance, request)
         return _with_session(instance, request, user, dispatch(instance, request.signed_in(user)))
     except Refused as refused:
-        return refusal(refused)
+        return xml_format.answered(request, refusal(refused))
 
 
 def dispatch(instance: Instance, request: Request) -> Answer:
     """The answer of the API that the path names, for a signed-in request. Raises Refused."""
-    if len(request.body) > instance.switches.body_limit:
+    attached = attachment.PATHS.fullmatch(request.path) is not None
+    if len(request.body) > instance.switches.body_limit and not attached:
         raise Refused(
             400,
             "Exception while reading request",
             f"Rejected large REST payload with content-length = {len(request.body)} bytes. "
             f"Max allowed: {instance.switches.body_limit} bytes.",
         )
-    _refuse_accept(request)
+    if not attached:
+        if request.path.startswith("/api/"):
+            _refuse_accept(request)
+        request = tiny_url.expanded(instance, xml_format.understood(request))
     for pattern, handler in _ROUTES:
         if found := pattern.fullmatch(request.path):
-            return handler(instance, request, found)
+            done = handler(instance, request, found)
+            if pattern is attachment.BYTES:  # a file goes out as it came in
+                return done
+            return xml_format.answered(request, session_debug.with_debug_logs(instance, request, done))
     raise errors.no_such_resource()
 
 
@@ -61,7 +68,7 @@ def _overridden(request: Request) -> Request:
 
 def _refuse_accept(request: Request) -> None:
     accept = request.headers.get("accept", "*/*")
-    if not any(kind in accept for kind in ("*/*", "application/*", "json")):
+    if not any(kind in accept for kind in ("*/*", "application/*", "json", "/xml")):
         raise Refused(406, "Not acceptable", f"Cannot produce any of the accepted content types: {accept}")
 
 
@@ -167,4 +174,8 @@ _ROUTES: tuple[tuple["re.Pattern[str]", Handler], ...] = (
     (_STATS, _stats),
     (_BATCH, _batch),
     (_CURRENT_USER, _current_user),
+    *attachment.ROUTES,
+    *schema_doc.ROUTES,
+    *session_debug.ROUTES,
+    *tiny_url.ROUTES,
 )

@@ -43,3 +43,7 @@ class Switches:
     """A refresh grant hands out a new refresh token (7.1)."""
     read_only_columns_protected: bool = False
     """Columns that the dictionary marks read-only are ignored on write (1.7, Australia)."""
+    tiny_url_status: int = 200
+    """Status of `POST /api/now/tinyurl`, which no source states (1.2)."""
+    attachments_under_class: bool = False
+    """An attachment made through a parent table is filed under the record's class instead of that table (6.2)."""
