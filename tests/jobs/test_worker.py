@@ -149,3 +149,47 @@ async def test_credentials_that_are_refused_are_said_and_tried_again(bench: Benc
     async with running(one):
         await until(bench, "SELECT count(*) FROM nowbridge.replica_table WHERE phase = 'live'", 1)
     assert await bench.rows("SELECT last_error FROM nowbridge.replica_table") == [(None,)]
+
+
+async def test_a_table_that_was_dropped_stops_itself_and_no_other(bench: Bench) -> None:
+    bench.make_incidents(5)
+    await replicate(bench, "incident", "sys_user")
+    one = worker(bench, "one")
+    async with running(one):
+        await until(bench, "SELECT count(*) FROM nowbridge.replica_table WHERE phase = 'live'", 2)
+        async with bench.database.transaction() as connection:
+            await connection.execute("DROP TABLE incident")
+        bench.twin.instance.insert("incident", {"short_description": "nowhere to go"}, user="admin")
+        bench.twin.instance.insert("sys_user", {"user_name": "ada", "name": "Ada"}, user="admin")
+        bench.twin.instance.clock.advance(10)
+        await until(bench, "SELECT count(*) FROM sys_user WHERE user_name = 'ada'", 1)
+        failing = "SELECT last_error->>'code' FROM nowbridge.stream JOIN nowbridge.replica_table t ON t.id = table_id"
+        await until(bench, failing + " WHERE source = 'incident'", "database.changed")
+
+
+async def test_a_bug_in_one_duty_ends_no_other(bench: Bench) -> None:
+    class Broken(Worker):
+        async def rewrite_labels(self) -> bool:
+            raise ZeroDivisionError("a value that belongs in no log")
+
+    bench.make_incidents(5)
+    sound = worker(bench, "one")
+    broken = Broken(sound.database, sound.holder, sound.duties, sound.clock, sound.open_replica)
+    async with running(broken):
+        await replicate(bench, "incident")
+        await until(bench, "SELECT count(*) FROM nowbridge.replica_table WHERE phase = 'live'", 1)
+
+
+async def test_a_table_without_update_times_is_loaded_and_not_followed(bench: Bench) -> None:
+    bench.make_incidents(5)
+    await bench.add("incident")
+    async with bench.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE nowbridge.replica_table SET layout = jsonb_set(layout, '{columns}',"
+            " (SELECT jsonb_agg(c) FROM jsonb_array_elements(layout->'columns') AS c WHERE c->>'source' <> 'sys_updated_on'))"
+        )
+    await bench.replica.prepare()
+    await bench.load_shards()
+    assert await bench.rows("SELECT phase FROM nowbridge.replica_table") == [("live",)]
+    assert await bench.rows("SELECT count(*) FROM incident") == [(5,)]
+    assert await bench.catch_up() == 0

@@ -8,9 +8,11 @@ can stall with it). Work is claimed under leases, so a worker that dies is repla
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 from procrastinate import App
@@ -169,14 +171,17 @@ class Worker:
 
     async def _repeat(self, step: Callable[[], Awaitable[bool]], *, every: float) -> None:
         """Do `step` again and again: at once while it finds work, else after a wait. What cannot be done now (a
-        database or an instance out of reach, credentials that are refused) is said and tried again; a bug ends the
-        worker.
+        database or an instance out of reach, credentials that are refused) is said and tried again. So is a bug: one
+        odd table must not end the work on all others. Its claim runs out, its table grows stale, and health says so.
         """
         while not self.stop.is_set():
             try:
                 found = await step()
             except NowbridgeError as error:
                 log.warning("waiting", code=error.code, asked=error.asked, answered=error.answered, hint=error.hint)
+                found = False
+            except Exception as bug:  # noqa: BLE001 - the edge: said with its place, without the values it may hold
+                log.error("bug", kind=type(bug).__name__, at=place_of(bug))  # noqa: TRY400 - a traceback prints values
                 found = False
             if not found:
                 await self._pause(every)
@@ -221,3 +226,9 @@ class Worker:
             await opened.close()
         async with self.database.transaction() as connection:
             await workers.leave(connection, self.holder.name)
+
+
+def place_of(error: BaseException) -> str:
+    """Where an error came up: the frames of our own code, innermost last."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "nowbridge" in frame.filename]
+    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)

@@ -92,7 +92,8 @@ class Replica:
             async with self.database.transaction() as connection:
                 await tables.set_total(connection, row.id, total)
                 await leases.add_shards(connection, row.id, shard_ranges(total, self.pace.page_rows))
-                await leases.add_stream(connection, row.id, start, now=self.clock())
+                if layout_of(row).has("sys_updated_on"):  # else nothing tells a change: loaded once, mended by verify
+                    await leases.add_stream(connection, row.id, start, now=self.clock())
                 await tables.set_phase(connection, row.id, "backfill", now=self.clock())
         return len(planned)
 

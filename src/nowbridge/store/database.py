@@ -80,6 +80,10 @@ def client_environment(dsn: str) -> dict[str, str]:
     return {o.envvar.decode(): o.val.decode() for o in options if o.envvar is not None and o.val is not None}
 
 
+# Their messages name relations and columns, never values.
+CHANGED = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InsufficientPrivilege)
+
+
 @contextmanager
 def translated(asked: str) -> Iterator[None]:
     """Turn the driver's errors about the server into ours. Errors of data and of programming pass as they are."""
@@ -87,6 +91,13 @@ def translated(asked: str) -> Iterator[None]:
         yield
     except (psycopg.OperationalError, PoolTimeout) as error:
         raise unreachable(error, asked) from error
+    except CHANGED as error:
+        raise Stop(
+            "database.changed",
+            asked=asked,
+            answered=str(error).strip().splitlines()[0],
+            hint="A table of the replica or a right on it was changed behind Nowbridge's back; put it back as it was.",
+        ) from error
 
 
 def unreachable(error: Exception, asked: str) -> NowbridgeError:
