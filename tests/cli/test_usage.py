@@ -10,6 +10,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from nowbridge.cli.main import app
+from scripts import cli_reference
 
 COMMANDS = tuple(get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -69,3 +70,8 @@ def test_no_option_takes_a_secret() -> None:
             names = " ".join(option.opts)
             if any(word in names for word in ("password", "secret", "api-key")):
                 assert option.is_flag, f"{command.name} {names}"
+
+
+def test_the_page_about_the_command_line_is_what_the_program_says() -> None:
+    """Renew it with scripts/cli_reference.py."""
+    assert cli_reference.PAGE.read_text(encoding="utf-8") == cli_reference.page()

@@ -72,12 +72,21 @@ def connect(  # noqa: PLR0913 - one parameter per option
     *,
     name: Annotated[
         str | None,
-        typer.Option(help="The connection's name here; the instance's own when left out.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="The connection's name here; the instance's own when left out.", show_default=False
+        ),
     ] = None,
-    auth: Annotated[AuthMethod, typer.Option(help="How to sign in; oauth is the password grant.")] = AuthMethod.OAUTH,
-    username: Annotated[str | None, typer.Option(help="User ID of the service account.", show_default=False)] = None,
+    auth: Annotated[
+        AuthMethod,
+        typer.Option(
+            metavar="oauth|basic|client-credentials|api-key", help="How to sign in; oauth is the password grant."
+        ),
+    ] = AuthMethod.OAUTH,
+    username: Annotated[
+        str | None, typer.Option(metavar="USER", help="User ID of the service account.", show_default=False)
+    ] = None,
     client_id: Annotated[
-        str | None, typer.Option(help="Client ID of the OAuth application.", show_default=False)
+        str | None, typer.Option(metavar="ID", help="Client ID of the OAuth application.", show_default=False)
     ] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password (client secret, API key) from standard input.")

@@ -72,6 +72,7 @@ def nowbridge(
     home: Annotated[
         Path | None,
         typer.Option(
+            metavar="DIR",
             help="The folder for settings, master key and embedded database. Else NOWBRIDGE_HOME, else ~/.nowbridge.",
             show_default=False,
         ),

@@ -43,7 +43,8 @@ def replicate(  # noqa: PLR0913 - one parameter per option
         typer.Option(metavar="TABLE:QUERY", help="Fetch only what this encoded query matches.", show_default=False),
     ] = None,
     preset: Annotated[
-        list[str] | None, typer.Option(help=f"A set of tables: {', '.join(PRESETS)}.", show_default=False)
+        list[str] | None,
+        typer.Option(metavar="NAME", help=f"A set of tables: {', '.join(PRESETS)}.", show_default=False),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--detach", help="Watch the first load, or only order it.")] = True,
     connection: ConnectionName = None,

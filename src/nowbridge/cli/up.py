@@ -28,7 +28,9 @@ _SHOW_EVERY = 1.0  # seconds
 Format = Literal["text", "json"]
 LogFormat = Annotated[
     Format | None,
-    typer.Option("--log", help="Lines for people or JSON; else NOWBRIDGE_LOG_FORMAT.", show_default=False),
+    typer.Option(
+        "--log", metavar="text|json", help="Lines for people or JSON; else NOWBRIDGE_LOG_FORMAT.", show_default=False
+    ),
 ]
 
 
@@ -37,7 +39,9 @@ def up(
     *,
     health_port: Annotated[
         int | None,
-        typer.Option(help="Where /health answers on this machine; 0 takes a free port.", min=0, max=65_535),
+        typer.Option(
+            metavar="PORT", help="Where /health answers on this machine; 0 takes a free port.", min=0, max=65_535
+        ),
     ] = None,
     log: LogFormat = None,
 ) -> None:
