@@ -36,8 +36,15 @@ def drive(sweep: IdSweep | ChangeSweep, table: OrderedTable, between: Callable[[
     return seen
 
 
-rows_by_id = st.dictionaries(IDS, st.booleans(), max_size=40)
-page_sizes = st.integers(1, 20)
+def numbered(runs: list[tuple[int, bool]]) -> dict[str, bool]:
+    """Ids in order, and which of them are visible, from runs of equally visible rows."""
+    shown = [visible for length, visible in runs for _ in range(length)]
+    return {f"{number:03x}": visible for number, visible in enumerate(shown)}
+
+
+runs = st.lists(st.tuples(st.integers(1, 12), st.booleans()), max_size=10).map(numbered)
+rows_by_id = runs | st.dictionaries(IDS, st.booleans(), max_size=40)
+page_sizes = st.integers(1, 6) | st.integers(1, 20)
 bounds = st.one_of(st.none(), IDS)
 
 
@@ -104,7 +111,14 @@ def test_a_sweep_by_id_can_be_resumed_from_its_stored_position(
 
 
 seconds = st.integers(0, 4).map(lambda n: queries.stamp(NOON + timedelta(seconds=n)))
-changed_rows = st.dictionaries(IDS, st.tuples(seconds, st.booleans()), max_size=40)
+
+
+@st.composite
+def changes_in_runs(draw: st.DrawFn) -> dict[str, tuple[str, bool]]:
+    return {sys_id: (draw(seconds), shown) for sys_id, shown in draw(runs).items()}
+
+
+changed_rows = changes_in_runs() | st.dictionaries(IDS, st.tuples(seconds, st.booleans()), max_size=40)
 
 
 def table_of(changed: dict[str, tuple[str, bool]]) -> OrderedTable:
@@ -158,6 +172,16 @@ def test_a_sweep_of_changes_can_be_resumed_from_its_stored_position(
 
 
 @pytest.mark.trap("25")
+def test_a_short_page_in_the_middle_is_measured_and_not_taken_for_the_end() -> None:
+    """Page 2 comes without a count and short; only the count of a later answer could end the sweep, and it does not."""
+    visible = [True] * 10 + [True, False] * 5 + [True] * 20
+    table = OrderedTable({f"{n:02x}": Row(f"{n:02x}", visible=shown) for n, shown in enumerate(visible)})
+    sweep = IdSweep("", None, None, 10)
+    assert len(drive(sweep, table)) == 35
+    assert sweep.hidden == 5
+
+
+@pytest.mark.trap("25")
 def test_rows_behind_a_block_of_hidden_rows_are_read_in_few_calls() -> None:
     """The simulation of the finding: ending at an empty page read 5,000 of these 18,000 rows."""
     table = OrderedTable()
@@ -193,6 +217,13 @@ def test_more_rows_in_one_second_than_a_page_holds_are_all_read() -> None:
     sweep = ChangeSweep("", Cursor(NOON - timedelta(seconds=1)), NOON, 30)
     assert len(drive(sweep, table)) == 1_000
     assert sweep.cursor == Cursor(NOON, f"{999:04x}")
+
+
+def test_a_resumed_sweep_goes_on_behind_its_anchor_and_up_to_its_end() -> None:
+    sweep = IdSweep("", "a", "m", 2)
+    first(sweep)
+    sweep.received(["b", "c"], None, 2, 9)
+    assert first(IdSweep.resume("", sweep.position, 2)).query == "sys_id>c^sys_id<=m^ORDERBYsys_id"
 
 
 def test_the_cursor_is_repeated_in_each_branch_of_the_users_filter() -> None:
