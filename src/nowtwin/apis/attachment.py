@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from nowtwin import attachments, errors
-from nowtwin.apis.seen import is_visible, page_of
+from nowtwin.apis.seen import by_id, is_visible, page_of
 from nowtwin.apis.table import body_of, list_query, listing_of, whole_number
 from nowtwin.attachments import TABLE, File
 from nowtwin.display import Displays
@@ -17,7 +17,6 @@ from nowtwin.errors import Refused
 from nowtwin.http import Answer, Request, json_answer
 from nowtwin.instance import Instance
 from nowtwin.multipart import parts_of
-from nowtwin.query.parse import Query, Term
 from nowtwin.records import Record
 
 PATHS = re.compile(r"/api/now(?:/v\d)?/attachment(?:/.*)?")
@@ -44,7 +43,7 @@ def list_attachments(instance: Instance, request: Request, _found: "re.Match[str
     offset = listing_of(request).offset
     with instance.storage.lock:
         query = list_query(instance, request, TABLE)
-        rows, total = page_of(instance, request.caller, TABLE, query, _KEYS, window=(limit, offset))
+        rows, total = page_of(instance, request, TABLE, query, _KEYS, (limit, offset))
         rows = [row for row in rows if _owner_visible(instance, request, row)]
         result = [_metadata(instance, request, row) for row in rows]
     return json_answer(200, {"result": result}, headers=(("X-Total-Count", str(total)),), rows=len(result))
@@ -83,8 +82,7 @@ def _metadata(instance: Instance, request: Request, row: dict[str, str]) -> dict
 
 def _row(instance: Instance, request: Request, sys_id: str) -> dict[str, str]:
     """The metadata of an attachment that the caller may see. Raises Refused 404."""
-    query = Query((((Term("sys_id", "=", sys_id),),),))
-    rows, _ = page_of(instance, request.caller, TABLE, query, _KEYS, window=(1, 0))
+    rows, _ = page_of(instance, request, TABLE, by_id(sys_id), _KEYS, (1, 0))
     if not rows or not _owner_visible(instance, request, rows[0]):
         raise errors.no_record()
     return rows[0]
@@ -93,9 +91,9 @@ def _row(instance: Instance, request: Request, sys_id: str) -> dict[str, str]:
 def _owner_visible(instance: Instance, request: Request, row: dict[str, str]) -> bool:
     """An attachment of a record that the caller may not read is not there; one of a record that is gone stays."""
     table, sys_id = row["table_name"], row["table_sys_id"]
-    if table not in instance.dictionary.tables or not instance.access.hidden_rows(request.caller, table):
+    if table not in instance.dictionary.tables or instance.read(table, sys_id) is None:
         return True
-    return instance.read(table, sys_id) is None or is_visible(instance, request.caller, table, sys_id)
+    return is_visible(instance, request, table, sys_id)
 
 
 # -- bytes ---------------------------------------------------------------------------------------------------------
@@ -156,7 +154,7 @@ def _attach(instance: Instance, request: Request, owner: tuple[str, str], file: 
     instance.prepare(table)
     with instance.storage.lock:
         found = instance.records.read(table, sys_id)
-        if found is None or not is_visible(instance, request.caller, table, sys_id):
+        if found is None or not is_visible(instance, request, table, sys_id):
             raise errors.no_record()
         chosen = found if instance.switches.attachments_under_class else Record(table, sys_id, {})
         created_on = request.param("creation_time")
