@@ -1,14 +1,23 @@
-"""The one place that decides what a user may read and write.
+"""The one place that decides what a user may read, query and write.
 
-Today: every account may do everything, except what hide rules (set through the control API) take away. A hide rule
-hides rows (a table and an encoded query) or columns, from one user or from all but admins.
+Two sources: access control lists (`acl`), which admins pass where a rule lets them, and hide rules, which tests set
+through the control API and which nothing overrides. With the switch `access_control` off only hide rules count.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from nowtwin.acl import GRANTED, RuleBook, Verdict
 from nowtwin.dictionary import Dictionary
+from nowtwin.errors import Refused
+from nowtwin.query.parse import Condition, Query, RelatedList, Term
 from nowtwin.users import User
+
+_MATCH = frozenset({"=", "!=", "IN", "NOT IN", "SAMEAS", "NSAMEAS", "ANYTHING", "EMPTYSTRING", "ISEMPTY", "ISNOTEMPTY"})
+"""Operators that `query_match` guards; `query_range` guards the others and sorting (D:query-acl-rule.md)."""
+
+
+_KEPT_VEILS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +30,131 @@ class HideRule:
     """The account that cannot see them; None means every account without role admin."""
 
 
+@dataclass(frozen=True, slots=True)
+class Veil:
+    """Rows that a user does not see.
+
+    Without `classes`: rows of `table` that meet one of `alternatives`. With them: rows of exactly these classes that
+    meet none of the alternatives, or fail a query of `required`.
+    """
+
+    table: str
+    alternatives: tuple[tuple[str, ...], ...] = ()
+    required: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+
+
 class Access:
-    def __init__(self, dictionary: Dictionary) -> None:
+    def __init__(
+        self, dictionary: Dictionary, rules: RuleBook, *, enforced: Callable[[], bool], default_deny: Callable[[], bool]
+    ) -> None:
+        """`default_deny`: whether tables without a rule are for admins only (`glide.sm.default_mode`)."""
         self._dictionary = dictionary
+        self._book = rules
+        self._enforced = enforced
+        self._default_deny = default_deny
+        self._veils: dict[tuple[object, ...], tuple[Veil, ...]] = {}
         self.rules: list[HideRule] = []
 
-    def hidden_rows(self, user: User, table: str) -> tuple[HideRule, ...]:
-        """Rules whose rows this user may not read, whether `table` is their table, a child or an ancestor."""
-        return tuple(rule for rule in self._rules_for(user) if not rule.elements and self._related(rule.table, table))
+    # -- rows --------------------------------------------------------------------------------------------------
+
+    def hidden_rows(self, user: User, table: str) -> tuple[Veil, ...]:
+        """What of a table and its classes the user does not see."""
+        hidden = (rule for rule in self._rules_for(user) if not rule.elements and self._related(rule.table, table))
+        return (*(Veil(rule.table, ((rule.query,),)) for rule in hidden), *self._denied(user, table))
+
+    def _denied(self, user: User, table: str) -> tuple[Veil, ...]:
+        """Veils of the access control lists; the same for all users with the same roles."""
+        if not self._enforced():
+            return ()
+        classes = self._dictionary.classes(table)
+        key = (user.roles, classes, self._book.version(), self._default_deny())
+        known = self._veils.get(key)
+        if known is None:
+            if len(self._veils) >= _KEPT_VEILS:
+                self._veils.clear()
+            known = self._veils[key] = self._find_denied(user, table)
+        return known
+
+    def _find_denied(self, user: User, table: str) -> tuple[Veil, ...]:
+        groups: dict[Verdict, list[str]] = {}
+        for name in self._dictionary.classes(table):
+            verdict = self.verdict(user, name, "read")
+            if not verdict.always:
+                groups.setdefault(verdict, []).append(name)
+        return tuple(
+            Veil(classes[0] if len(classes) == 1 else table, verdict.alternatives, verdict.required, tuple(classes))
+            for verdict, classes in groups.items()
+        )
+
+    def verdict(self, user: User, table: str, operation: str) -> Verdict:
+        """What table rules say about an operation on records of exactly this class."""
+        if not self._enforced():
+            return GRANTED
+        return self._book.table_verdict(user, table, operation, default_deny=self._default_deny())
+
+    # -- columns -----------------------------------------------------------------------------------------------
 
     def hidden_columns(self, user: User, table: str) -> frozenset[str]:
-        """Columns that are absent from this user's answers."""
+        """Columns that are absent from every record of this user's answers."""
         rules = (rule for rule in self._rules_for(user) if rule.elements and self._related(rule.table, table))
-        return frozenset(element for rule in rules for element in rule.elements)
+        hidden = {element for rule in rules for element in rule.elements}
+        if self._enforced():
+            hidden |= {e for e in self._guarded(table, "read") if self._field(user, table, e, "read").never}
+        return frozenset(hidden)
+
+    def conditional_columns(self, user: User, table: str) -> dict[str, Verdict]:
+        """Columns that are absent from some records, with the verdict that says from which."""
+        if not self._enforced():
+            return {}
+        verdicts = {e: self._field(user, table, e, "read") for e in self._guarded(table, "read")}
+        return {e: v for e, v in verdicts.items() if not v.never and not v.always}
+
+    def sees_path(self, user: User, table: str, path: str) -> bool:
+        """Whether every step of a dotted path may be read, as far as roles say."""
+        place: str | None = table
+        for step in path.split("."):
+            if place is None or place not in self._dictionary.tables:
+                return True
+            if step in self.hidden_columns(user, place):
+                return False
+            column = self._dictionary.column(place, step)
+            place = column.reference if column else None
+        return True
+
+    def writable(self, user: User, table: str, elements: Iterable[str], operation: str) -> frozenset[str]:
+        """Those of the columns that field rules let the user write (`write`) or set on insert (`create`)."""
+        if not self._enforced():
+            return frozenset(elements)
+        return frozenset(e for e in elements if not self._field(user, table, e, operation).never)
+
+    def _field(self, user: User, table: str, element: str, operation: str) -> Verdict:
+        return self._book.field_verdict(user, table, element, operation)
+
+    def _guarded(self, table: str, operation: str) -> frozenset[str]:
+        named = self._book.guarded_elements(table, operation)
+        columns = self._dictionary.columns(table)
+        return frozenset(columns) if "*" in named else named & columns.keys()
+
+    # -- queries -----------------------------------------------------------------------------------------------
+
+    def refuse_query(self, user: User, table: str, query: Query) -> None:
+        """Raises Refused 403 when the query looks at a column that the user may not read (1.6)."""
+        for path, operation in _paths(query):
+            if not self._may_query(user, table, path, operation):
+                raise Refused(
+                    403,
+                    "Insufficient rights to query records",
+                    "Field(s) present in the query do not have permission to be read",
+                )
+
+    def _may_query(self, user: User, table: str, path: str, operation: str) -> bool:
+        element = path.split(".", maxsplit=1)[0]
+        if self._enforced() and self._book.has_field_rule(table, element, operation):
+            return not self._field(user, table, element, operation).never
+        return self.sees_path(user, table, path)
+
+    # -- hide rules --------------------------------------------------------------------------------------------
 
     def _rules_for(self, user: User) -> Iterable[HideRule]:
         for rule in self.rules:
@@ -42,3 +163,20 @@ class Access:
 
     def _related(self, one: str, other: str) -> bool:
         return one in self._dictionary.lineage(other) or other in self._dictionary.lineage(one)
+
+
+def _paths(query: Query) -> Iterable[tuple[str, str]]:
+    """Each column that a query looks at, with the kind of look."""
+    for group in query.groups:
+        for clause in group:
+            for condition in clause:
+                yield from _looked_at(condition)
+    for order in query.order:
+        yield order.field, "query_range"
+
+
+def _looked_at(condition: Condition) -> Iterable[tuple[str, str]]:
+    if isinstance(condition, Term):
+        yield condition.field, "query_match" if condition.operator in _MATCH else "query_range"
+    elif isinstance(condition, RelatedList):
+        yield "sys_id", "query_match"

@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,13 @@ if TYPE_CHECKING:
     from nowtwin.play import Player
 
 _ADMIN = "admin"
+
+
+class Access(StrEnum):
+    ACL = "acl"
+    OPEN = "open"
+
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A ServiceNow instance in a box, on loopback.")
 
 
@@ -35,6 +44,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     ] = None,
     admin_password: Annotated[str, typer.Option(help="Password of the account admin.")] = _ADMIN,
     seed: Annotated[int, typer.Option(help="Fixes generated sys_ids, tokens and fault rolls.")] = 0,
+    access: Annotated[
+        Access, typer.Option(help="`acl`: access control lists apply; `open`: every account may do everything.")
+    ] = Access.ACL,
     directory: Annotated[Path | None, typer.Option(help="Keep the rows here, not in a temporary folder.")] = None,
     play: Annotated[
         str | None, typer.Option(help="`generated`, or an incident event log: loads its first part, plays the rest.")
@@ -50,6 +62,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
         signal.signal(number, lambda *_: stopped.set())
     with Instance(seed=seed, directory=directory) as instance:
         instance.set_admin_password(admin_password)
+        instance.switches = replace(instance.switches, access_control=access is Access.ACL)
         for name in data or ([] if play else ["demo"]):
             _load(instance, name)
         player = _player(instance, play, play_from, seed) if play else None

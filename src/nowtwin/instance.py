@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from nowtwin import errors, metadata
 from nowtwin.access import Access
+from nowtwin.acl import RuleBook
 from nowtwin.calls import Calls
 from nowtwin.clock import Clock, wall_seconds
 from nowtwin.dictionary import Column
@@ -23,7 +24,9 @@ from nowtwin.query.dates import Moment
 from nowtwin.query.parse import parse
 from nowtwin.reading import Reader, Wanted
 from nowtwin.records import Record, Records, Written, texts_of
+from nowtwin.roles import Roles
 from nowtwin.schema import shipped_dictionary
+from nowtwin.shipped_access import access_rows
 from nowtwin.storage import Storage, quote
 from nowtwin.switches import Switches
 from nowtwin.users import Accounts, Client, User, zone_of
@@ -44,6 +47,7 @@ _PROPERTIES = {
     "glide.sys.date_format": "yyyy-MM-dd",
     "glide.sys.time_format": "HH:mm:ss",
     "glide.sys.default.tz": "UTC",
+    "glide.sm.default_mode": "deny",
     "glide.invalid_query.returns_no_rows": "false",
     "glide.rest.choice.allow_non_existing_value": "false",
 }
@@ -88,7 +92,13 @@ class Instance:
         self.switches = Switches()
         self.dictionary = shipped_dictionary()
         self.accounts = Accounts(Random(self.seed + 1))  # noqa: S311 - an emulator's tokens may be foreseen
-        self.access = Access(self.dictionary)
+        self.roles = Roles(self.storage)
+        self.access = Access(
+            self.dictionary,
+            RuleBook(self.dictionary, self.storage),
+            enforced=lambda: self.switches.access_control,
+            default_deny=lambda: self.property("glide.sm.default_mode") != "allow",
+        )
         self.calls = Calls()
         self.faults = Faults(self.seed)
         self.reader = Reader(self.dictionary, self.storage)
@@ -96,7 +106,7 @@ class Instance:
         self.writes: deque[WriteEntry] = deque(maxlen=_KEPT_WRITES)
         self.written = 0
         self._metadata_stale = True
-        self._users: dict[str, tuple[int, User | None]] = {}
+        self._users: dict[str, tuple[tuple[int, ...], User | None]] = {}
         for root, column in (("sys_user", "user_name"), ("task", "number"), ("sys_properties", "name")):
             self.storage.index(root, (column,), collate="NOCASE")
         self.storage.index("sys_journal_field", ("element_id", "element"))
@@ -110,6 +120,8 @@ class Instance:
             for name, value in properties.items()
         ]
         self.load("sys_properties", rows)
+        for table, access_entries in access_rows().items():
+            self.load(table, access_entries)
         self.add_user(
             "admin",
             self._admin_password,
@@ -298,7 +310,7 @@ class Instance:
 
     def user(self, user_name: str) -> User | None:
         """The active user of that name, with the settings of the sys_user row."""
-        version = self.storage.versions.get("sys_user", 0)
+        version = (self.storage.versions.get("sys_user", 0), *self.roles.version())
         known = self._users.get(user_name)
         if known and known[0] == version:
             return known[1]
@@ -317,7 +329,7 @@ class Instance:
             sys_id=texts["sys_id"],
             user_name=texts["user_name"],
             name=texts.get("name") or user_name,
-            roles=self.accounts.roles(texts["user_name"]),
+            roles=self.roles.of(texts["sys_id"], self.accounts.roles(texts["user_name"])),
             zone=zone_of(texts.get("time_zone") or self.property("glide.sys.default.tz")),
             date_format=texts.get("date_format") or self.property("glide.sys.date_format") or "yyyy-MM-dd",
             time_format=texts.get("time_format") or self.property("glide.sys.time_format") or "HH:mm:ss",

@@ -4,18 +4,21 @@ The page is cut before the rows that the user may not see are taken out, and the
 (servicenow-api.md 1.4, fidelity traps 1 and 2).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from nowtwin.access import HideRule
+from nowtwin.access import Veil
+from nowtwin.acl import Verdict
 from nowtwin.dictionary import Dictionary
 from nowtwin.query.dates import Moment
 from nowtwin.query.fields import Field, Source
-from nowtwin.query.parse import Query, parse
+from nowtwin.query.parse import Query
 from nowtwin.query.render import Conditions, Sql
-from nowtwin.storage import Storage
+from nowtwin.storage import Storage, quote
 from nowtwin.switches import Switches
 from nowtwin.values import JOURNAL_TYPES, NUMERIC_TYPES, PASSWORD_TYPES, Stored
+from nowtwin.veiling import Veiling
 
 UNIQUE = frozenset({"sys_id"})
 _CACHED_COUNTS = 512
@@ -29,8 +32,10 @@ class Wanted:
     table: str
     query: Query
     moment: Moment
-    hidden: tuple[HideRule, ...] = ()
+    hidden: tuple[Veil, ...] = ()
     closed: bool = False
+    conditional: tuple[tuple[str, Verdict], ...] = ()
+    """Columns that only some records show, with what grants them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class Page:
     keys: tuple[str, ...]
     fields: tuple[Field, ...]
     columns: tuple[tuple[str, ...], ...]
+    granted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """For columns that only some records show: 1 for the rows that do."""
 
 
 def where_of(source: Source, conditions: Conditions, wanted: Wanted) -> Sql:
@@ -68,18 +75,31 @@ class Reader:
         order = conditions.order(wanted.query)
         if order and limit and switches.shuffle_ties and UNIQUE.isdisjoint(o.field for o in wanted.query.order):
             order.append(f"substr({source.alias}.sys_id, {1 + offset // limit % _TIE_SHIFTS})")
-        hidden = self._hidden(wanted, switches)
-        selected = [f"{source.alias}.sys_id", hidden.text, *(_output(field) for field in fields.values())]
+        veiling = Veiling(self._dictionary, self._storage, switches, wanted.moment)
+        flags = [veiling.unseen(wanted.hidden)]
+        partly = {path: verdict for path, verdict in wanted.conditional if path in fields}
+        flags += [veiling.granted(wanted.table, verdict) for verdict in partly.values()]
+        selected = [f"{source.alias}.sys_id", *(f.text for f in flags), *(_output(field) for field in fields.values())]
         sql = f"SELECT {', '.join(selected)} FROM {source.from_clause()}"  # noqa: S608 - built from quoted names
         sql += f" WHERE {where.text}" if where.text else ""
         sql += f" ORDER BY {', '.join(order)}" if order else ""
         sql += " LIMIT ? OFFSET ?"
         bounds = (-1 if limit is None else limit, offset)
-        rows = self._storage.rows(sql, (*hidden.parameters, *where.parameters, *bounds))
+        looked = tuple(value for flag in flags for value in flag.parameters)
+        rows = self._storage.rows(sql, (*looked, *where.parameters, *bounds))
         if wanted.hidden:
             rows = [row for row in rows if not row[1]]
-        columns = tuple(zip(*rows, strict=True)) if rows else ((),) * (len(fields) + 2)
-        return Page(columns[0], tuple(fields), tuple(fields.values()), columns[2:])
+        columns: tuple[tuple[Any, ...], ...] = tuple(zip(*rows, strict=True)) if rows else ((),) * len(selected)
+        ahead = 1 + len(flags)
+        granted = dict(zip(partly, columns[2:ahead], strict=True))
+        return Page(columns[0], tuple(fields), tuple(fields.values()), columns[ahead:], granted)
+
+    def is_granted(self, table: str, sys_id: str, verdict: Verdict, moment: Moment, switches: Switches) -> bool:
+        """Whether a verdict grants this record."""
+        granted = Veiling(self._dictionary, self._storage, switches, moment).granted(table, verdict)
+        root = self._dictionary.root(table)
+        sql = f"SELECT 1 FROM {quote(root)} AS t WHERE t.sys_id = ? AND {granted.text}"  # noqa: S608 - built from quoted names
+        return bool(self._storage.rows(sql, (sys_id, *granted.parameters)))
 
     def count(self, wanted: Wanted, switches: Switches) -> int:
         """How many rows match, blind to hidden ones; cached until one of the tables is written."""
@@ -97,22 +117,6 @@ class Reader:
                 self._counts.clear()
             self._counts[sql, where.parameters] = (versions, int(total or 0))
         return int(total or 0)
-
-    def _hidden(self, wanted: Wanted, switches: Switches) -> Sql:
-        """A flag per row: one of the hide rules covers it."""
-        flags: list[str] = []
-        parameters: list[Stored] = []
-        for rule in wanted.hidden:
-            source = Source(self._dictionary, self._storage, rule.table, "h")
-            where = where_of(
-                source,
-                Conditions(source, switches, wanted.moment),
-                Wanted(rule.table, parse(rule.query), wanted.moment),
-            )
-            condition = f" WHERE {where.text}" if where.text else ""
-            flags.append(f"t.sys_id IN (SELECT h.sys_id FROM {source.from_clause()}{condition})")  # noqa: S608 - built from quoted names
-            parameters.extend(where.parameters)
-        return Sql(" OR ".join(flags) or "0", tuple(parameters))
 
 
 def _output(field: Field) -> str:

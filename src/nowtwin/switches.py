@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Switches:
+    access_control: bool = False
+    """Access control lists apply; otherwise every account may do everything, hide rules apart. `nowtwin serve` turns
+    it on."""
     case_insensitive_strings: bool = True
     """String comparison ignores case, as the usual MariaDB collation does (2.3)."""
     double_caret_escapes: bool = False

@@ -42,7 +42,12 @@ class Shaper:
         ]
         if not columns:
             return [{} for _ in page.sys_ids]
-        return [dict(zip(page.keys, row, strict=True)) for row in zip(*columns, strict=True)]
+        records = [dict(zip(page.keys, row, strict=True)) for row in zip(*columns, strict=True)]
+        for key, granted in page.granted.items():
+            for record, shown in zip(records, granted, strict=True):
+                if not shown:
+                    del record[key]
+        return records
 
     def _column(self, key: str, field: Field, texts: Sequence[str], sys_ids: Sequence[str]) -> Sequence[Shaped]:
         reference = field.column.reference if field.column.type not in LIST_TYPES else None

@@ -5,11 +5,13 @@ from nowtwin.apis.table import list_query, wanted_rows
 from nowtwin.display import Displays
 from nowtwin.http import Answer, Request, json_answer
 from nowtwin.instance import Instance
+from nowtwin.permission import require_aggregates
 
 
 def read_stats(instance: Instance, request: Request, table: str) -> Answer:
     instance.prepare(table)
     asked = asked_of(request)
+    require_aggregates(instance, request.caller, table)
     wanted = wanted_rows(instance, request, table, list_query(instance, request, table))
     with instance.storage.lock:
         result = aggregate(instance.dictionary, instance.storage, wanted, asked, instance.switches)

@@ -1,14 +1,15 @@
 """The Table API (servicenow-api.md 1): list, read, insert, update and delete records of any table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote_plus
 
-from nowtwin import errors
+from nowtwin import errors, permission
 from nowtwin.display import Displays
 from nowtwin.errors import Refused
 from nowtwin.http import Answer, Headers, Request, json_answer, json_object
 from nowtwin.instance import Instance
+from nowtwin.permission import insertable, readable_record, require_deletable, updatable
 from nowtwin.query.parse import Clause, Query, Term, parse
 from nowtwin.reading import Page, Wanted
 from nowtwin.values import LARGEST, text_of
@@ -64,11 +65,10 @@ def read_record(instance: Instance, request: Request, table: str, sys_id: str) -
 
 def insert_record(instance: Instance, request: Request, table: str) -> Answer:
     instance.prepare(table)
-    body = body_of(request)
     with instance.storage.lock:
         written = instance.records.insert(
             table,
-            body,
+            insertable(instance, request.caller, table, body_of(request)),
             request.caller,
             instance.switches,
             display_values=request.flag("sysparm_input_display_value"),
@@ -76,7 +76,7 @@ def insert_record(instance: Instance, request: Request, table: str) -> Answer:
         location = (("Location", f"{instance.url}/api/now/table/{table}/{written.sys_id}"),)
         if silent(request):
             return Answer(201, headers=location, content_type=None, rows=1)
-        record = _record(instance, request, table, written.sys_id)
+        record = _record(instance, request, table, written.sys_id, seen=True)
     return json_answer(201, {"result": record}, headers=location, rows=1)
 
 
@@ -85,25 +85,26 @@ def update_record(instance: Instance, request: Request, table: str, sys_id: str)
     instance.prepare(table)
     body = body_of(request)
     with instance.storage.lock:
-        _refuse_hidden(instance, request, table, sys_id)
+        found = readable_record(instance, request.caller, table, sys_id)
         instance.records.update(
-            instance.record(table, sys_id),
-            body,
+            found,
+            updatable(instance, request.caller, found, body),
             request.caller,
             instance.switches,
             display_values=request.flag("sysparm_input_display_value"),
         )
         if silent(request):
             return Answer(204, content_type=None, rows=1)
-        record = _record(instance, request, table, sys_id)
+        record = _record(instance, request, table, sys_id, seen=True)
     return json_answer(200, {"result": record}, rows=1)
 
 
 def delete_record(instance: Instance, request: Request, table: str, sys_id: str) -> Answer:
     instance.prepare(table)
     with instance.storage.lock:
-        _refuse_hidden(instance, request, table, sys_id)
-        instance.records.delete(instance.record(table, sys_id), request.caller)
+        found = readable_record(instance, request.caller, table, sys_id)
+        require_deletable(instance, request.caller, found)
+        instance.records.delete(found, request.caller)
     return Answer(204, content_type=None, rows=1)
 
 
@@ -133,9 +134,8 @@ def _equality(instance: Instance, table: str, name: str, value: str) -> Clause:
 
 
 def wanted_rows(instance: Instance, request: Request, table: str, query: Query) -> Wanted:
-    closed = instance.property("glide.invalid_query.returns_no_rows") == "true"
-    hidden = instance.access.hidden_rows(request.caller, table)
-    return Wanted(table, query, instance.moment(request.caller), hidden, closed)
+    """The rows of a query in the caller's eyes. Raises Refused 403 for a query on a column that he may not read."""
+    return permission.wanted_rows(instance, request.caller, table, query)
 
 
 def _read(instance: Instance, request: Request, wanted: Wanted, listing: Listing) -> Page:
@@ -144,26 +144,28 @@ def _read(instance: Instance, request: Request, wanted: Wanted, listing: Listing
 
 
 def _paths(instance: Instance, request: Request, table: str) -> Sequence[str]:
-    hidden = instance.access.hidden_columns(request.caller, table)
+    caller = request.caller
+    hidden = instance.access.hidden_columns(caller, table)
     asked = [name.strip() for name in request.param("sysparm_fields").split(",") if name.strip()]
     paths = asked or list(instance.dictionary.columns(table))
-    return [path for path in dict.fromkeys(paths) if path not in hidden]
+    return [
+        path
+        for path in dict.fromkeys(paths)
+        if path not in hidden and ("." not in path or instance.access.sees_path(caller, table, path))
+    ]
 
 
-def _record(instance: Instance, request: Request, table: str, sys_id: str) -> dict[str, Shaped]:
+def _record(instance: Instance, request: Request, table: str, sys_id: str, *, seen: bool = False) -> dict[str, Shaped]:
+    """One record as it goes out; with `seen` also to a caller who wrote what he may not read."""
     query = Query((((Term("sys_id", "=", sys_id),),),))
-    wanted = wanted_rows(instance, request, table, query)
+    wanted = permission.wanted_rows(instance, request.caller, table, query, queried=False)
+    if seen:
+        wanted = replace(wanted, hidden=())
     with instance.storage.lock:
         page = _read(instance, request, wanted, Listing(1, 0))
         if not page.sys_ids:
             raise errors.no_record()
         return _shape(instance, request, page)[0]
-
-
-def _refuse_hidden(instance: Instance, request: Request, table: str, sys_id: str) -> None:
-    """A row that the caller may not read cannot be written: 404, as if it did not exist (1.6)."""
-    if instance.access.hidden_rows(request.caller, table):
-        _record(instance, request, table, sys_id)
 
 
 def _shape(instance: Instance, request: Request, page: Page) -> list[dict[str, Shaped]]:

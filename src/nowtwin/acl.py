@@ -1,0 +1,178 @@
+"""Access control lists: rows of sys_security_acl to verdicts (D:platform-security/access-control, pages
+exploring-access-control-list, acl-rule-types, acl-denial-behavior, c_DefaultDenyProperty).
+
+A table rule is searched from the class over its ancestors to `*`, a field rule over six levels; any rule that passes
+grants, and where none exists access is granted, apart from the default mode of `*` for tables. A deny-unless rule that
+fails denies whatever else passes. An empty rule denies. A rule with a script denies: scripts of rules are not run.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from nowtwin.dictionary import Dictionary
+from nowtwin.storage import Storage
+from nowtwin.users import User
+
+Queries = tuple[str, ...]
+"""Encoded queries that a record must all meet."""
+TABLES = ("sys_security_acl", "sys_security_acl_role", "sys_user_role")
+_USED = ("name", "operation", "type", "active", "condition", "applies_to", "script", "advanced", "decision_type")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    table: str
+    element: str
+    """Empty for a table rule, `*` for any field."""
+    roles: frozenset[str]
+    condition: str
+    applies_to: str
+    scripted: bool
+    deny_unless: bool
+    admin_overrides: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Granted for records that meet one of `alternatives` (each a set of queries) and all of `required`.
+
+    An alternative without queries is met by every record; without alternatives nothing is granted.
+    """
+
+    alternatives: tuple[Queries, ...]
+    required: Queries = ()
+
+    @property
+    def always(self) -> bool:
+        return () in self.alternatives and not self.required
+
+    @property
+    def never(self) -> bool:
+        return not self.alternatives
+
+
+GRANTED = Verdict(((),))
+DENIED = Verdict(())
+
+
+class RuleBook:
+    """All active record rules, by operation and object; read again when their tables are written."""
+
+    def __init__(self, dictionary: Dictionary, storage: Storage) -> None:
+        self._dictionary = dictionary
+        self._storage = storage
+        self._version: tuple[int, ...] | None = None
+        self._rules: dict[str, dict[tuple[str, str], tuple[Rule, ...]]] = {}
+        storage.ensure("sys_security_acl", (*_USED, "admin_overrides"))
+        storage.ensure("sys_security_acl_role", ("sys_security_acl", "sys_user_role"))
+        storage.ensure("sys_user_role", ("name",))
+
+    def version(self) -> tuple[int, ...]:
+        return tuple(self._storage.versions.get(root, 0) for root in TABLES)
+
+    def table_verdict(self, user: User, table: str, operation: str, *, default_deny: bool) -> Verdict:
+        """What table rules say about records of exactly this class."""
+        line = self._dictionary.lineage(table)
+        found = [self._matching(operation, name, "") for name in (*line, "*")]
+        if any(found):
+            return _verdict(user, [rule for level in found for rule in level])
+        return GRANTED if user.admin or not default_deny else DENIED
+
+    def field_verdict(self, user: User, table: str, element: str, operation: str) -> Verdict:
+        """What field rules say about one column of this class."""
+        line = (*self._dictionary.lineage(table), "*")
+        levels = [(name, wanted) for wanted in (element, "*") for name in line]
+        rules = [rule for name, wanted in levels for rule in self._matching(operation, name, wanted)]
+        if rules:
+            return _verdict(user, rules)
+        if operation == "create":  # *.* for create reuses the conditions of write
+            return self.field_verdict(user, table, element, "write")
+        return GRANTED
+
+    def has_field_rule(self, table: str, element: str, operation: str) -> bool:
+        line = (*self._dictionary.lineage(table), "*")
+        return any(self._matching(operation, name, wanted) for wanted in (element, "*") for name in line)
+
+    def guarded_elements(self, table: str, operation: str) -> frozenset[str]:
+        """Columns of this class that some field rule names; `*` when a rule names them all."""
+        self._refresh()
+        line = {*self._dictionary.lineage(table), "*"}
+        names = self._rules.get(operation, {})
+        return frozenset(element for name, element in names if name in line and element)
+
+    def _matching(self, operation: str, table: str, element: str) -> tuple[Rule, ...]:
+        self._refresh()
+        return self._rules.get(operation, {}).get((table, element), ())
+
+    def _refresh(self) -> None:
+        version = self.version()
+        if version != self._version:
+            self._rules = _by_operation(self._storage)
+            self._version = version
+
+
+def _by_operation(storage: Storage) -> dict[str, dict[tuple[str, str], tuple[Rule, ...]]]:
+    roles = _required_roles(storage)
+    rules: dict[str, dict[tuple[str, str], tuple[Rule, ...]]] = {}
+    columns = ", ".join(("sys_id", *_USED, "admin_overrides"))
+    for row in storage.rows(f"SELECT {columns} FROM sys_security_acl ORDER BY sys_id"):  # noqa: S608 - fixed names
+        sys_id, name, operation, kind, active, condition, applies_to, script, advanced, decision, overrides = (
+            "" if value is None else str(value) for value in row
+        )
+        if active == "false" or kind not in {"", "record"} or not name:
+            continue
+        table, _, element = name.partition(".")
+        rule = Rule(
+            table,
+            element,
+            frozenset(roles.get(sys_id, ())),
+            condition.removesuffix("^EQ"),
+            applies_to.removesuffix("^EQ"),
+            scripted=advanced == "true" and bool(script.strip()),
+            deny_unless=decision in {"deny", "deny_unless"},
+            admin_overrides=overrides != "false",
+        )
+        at = rules.setdefault(operation, {})
+        at[table, element] = (*at.get((table, element), ()), rule)
+    return rules
+
+
+def _required_roles(storage: Storage) -> Mapping[str, Iterable[str]]:
+    roles: dict[str, list[str]] = {}
+    sql = (
+        "SELECT r.sys_security_acl, n.name FROM sys_security_acl_role r "
+        "LEFT JOIN sys_user_role n ON n.sys_id = r.sys_user_role"
+    )
+    for rule, name in storage.rows(sql):
+        roles.setdefault(str(rule), []).append("" if name is None else str(name))
+    return roles
+
+
+def _verdict(user: User, rules: Iterable[Rule]) -> Verdict:
+    alternatives: list[Queries] = []
+    required: list[str] = []
+    allow_rules = 0
+    for rule in rules:
+        met = _met(user, rule)
+        if rule.deny_unless:
+            if met is None:
+                return DENIED
+            required.extend(met)
+        else:
+            allow_rules += 1
+            if met is not None:
+                alternatives.append(met)
+    if not allow_rules:  # a deny-unless rule that passes grants where nothing else is said
+        alternatives.append(())
+    return Verdict(((),) if () in alternatives else tuple(alternatives), tuple(required))
+
+
+def _met(user: User, rule: Rule) -> Queries | None:
+    """The queries that are left to check when roles pass; None when the rule fails for every record."""
+    if rule.admin_overrides and user.admin:
+        return ()
+    if rule.roles and rule.roles.isdisjoint(user.roles):
+        return None
+    if rule.scripted or not (rule.roles or rule.condition):
+        return None
+    return tuple(query for query in (rule.condition, rule.applies_to) if query)

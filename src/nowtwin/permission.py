@@ -1,0 +1,74 @@
+"""Whether a caller may do what a request asks, for the APIs that work in a caller's name. Scripts and loads do not ask.
+
+Answers of servicenow-api.md 1.6: an unreadable record is 404, a forbidden write 403, a forbidden column is left as it is.
+"""
+
+from collections.abc import Mapping
+
+from nowtwin import errors
+from nowtwin.errors import Refused
+from nowtwin.instance import Instance
+from nowtwin.query.parse import Query, Term
+from nowtwin.reading import Wanted
+from nowtwin.records import Record
+from nowtwin.users import User
+
+_DENIED = "ACL Exception {} Failed due to security constraints"
+
+
+def wanted_rows(instance: Instance, user: User, table: str, query: Query, *, queried: bool = True) -> Wanted:
+    """The rows of a query in a user's eyes. Raises Refused 403 for a query on an unreadable column, if `queried`."""
+    if queried:
+        instance.access.refuse_query(user, table, query)
+    closed = instance.property("glide.invalid_query.returns_no_rows") == "true"
+    hidden = instance.access.hidden_rows(user, table)
+    conditional = tuple(instance.access.conditional_columns(user, table).items())
+    return Wanted(table, query, instance.moment(user), hidden, closed, conditional)
+
+
+def readable_record(instance: Instance, user: User, table: str, sys_id: str) -> Record:
+    """The record, if the user may read it. Raises Refused 404."""
+    record = instance.record(table, sys_id)
+    if instance.access.hidden_rows(user, table):
+        query = Query((((Term("sys_id", "=", sys_id),),),))
+        wanted = wanted_rows(instance, user, table, query, queried=False)
+        if not instance.reader.page(wanted, (), instance.switches, limit=1).sys_ids:
+            raise errors.no_record()
+    return record
+
+
+def insertable(instance: Instance, user: User, table: str, body: Mapping[str, str]) -> dict[str, str]:
+    """What of a body the user may set on a new record. Raises Refused 403 where he may create none."""
+    actual = body.get("sys_class_name", "")
+    actual = actual if actual in instance.dictionary.classes(table) else table
+    if not instance.access.verdict(user, actual, "create").always:
+        raise errors.failed(_DENIED.format("Insert"))
+    kept = instance.access.writable(user, actual, body, "create")
+    return {element: text for element, text in body.items() if element in kept}
+
+
+def updatable(instance: Instance, user: User, record: Record, body: Mapping[str, str]) -> dict[str, str]:
+    """What of a body the user may change in this record. Raises Refused 403 where he may change nothing."""
+    _require(instance, user, record, "write", "Update")
+    kept = instance.access.writable(user, record.table, body, "write")
+    return {element: text for element, text in body.items() if element in kept}
+
+
+def require_deletable(instance: Instance, user: User, record: Record) -> None:
+    _require(instance, user, record, "delete", "Delete")
+
+
+def require_aggregates(instance: Instance, user: User, table: str) -> None:
+    """Aggregates look at roles only; raises Refused 403 where they grant nothing (servicenow-api.md 4)."""
+    if instance.access.verdict(user, table, "read").never:
+        raise Refused(403, "User Not Authorized", "Failed table level read ACL")
+
+
+def _require(instance: Instance, user: User, record: Record, operation: str, word: str) -> None:
+    verdict = instance.access.verdict(user, record.table, operation)
+    granted = verdict.always or (
+        not verdict.never
+        and instance.reader.is_granted(record.table, record.sys_id, verdict, instance.moment(user), instance.switches)
+    )
+    if not granted:
+        raise errors.failed(_DENIED.format(word))
