@@ -220,6 +220,14 @@ async def test_what_is_inside_a_batch_is_checked_like_any_answer(
     assert caught.value.code == code
 
 
+async def test_a_filter_longer_than_any_url_is_swept_like_a_short_one(site: Site) -> None:
+    ids = site.add_incidents(60, short_description="a printer on fire")
+    text = "^OR".join(["short_descriptionLIKEprinter", *(f"short_descriptionLIKE{'x' * 90}{n}" for n in range(100))])
+    assert await read_all(site.sign_in(), IdSweep(text, None, None, 25)) == ids
+    assert site.calls("/api/now/v1/batch") == 3
+    assert await tables.count(site.sign_in(), "incident", text) == 60
+
+
 async def test_the_instances_clock_is_asked_for_and_then_remembered_for_a_moment(site: Site) -> None:
     instance = site.sign_in()
     site.twin.instance.clock.advance(86_400)

@@ -24,7 +24,7 @@ class SchemaSource(Enum):
 
     DICTIONARY = "sys_dictionary"
     PARTIAL_DICTIONARY = "the readable part of sys_dictionary, completed from the schema document or a record"
-    DOCUMENT = "the schema document of the table (no reference targets, no inheritance)"
+    DOCUMENT = "the schema document of the table (no inheritance; reference targets as far as records show them)"
     RECORDS = "the keys of some records (every type unknown)"
 
 

@@ -1,14 +1,15 @@
 """Discovery: which columns a table has, inherited ones included, and which choices.
 
 The truth is in `sys_db_object` and `sys_dictionary`, which many accounts may not read (200 and no rows, or 403;
-servicenow-api.md 1.6). Then the table's schema document is asked, and at last the keys of some of its records; the
-`source` of each Table says which it was. Metadata tables are large, so they are read by keyset pages like any other.
+servicenow-api.md 1.6). Then the table's schema document is asked, and some of its records for what
+they show; the `source` of each Table says which it was. Metadata tables are large, so they are read by keyset pages like any other.
 """
 
 from __future__ import annotations
 
 import re
 from collections import ChainMap
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -212,7 +213,8 @@ def _own(lineage: Sequence[str], entries: Mapping[str, dict[str, Entry]]) -> lis
 async def _complete(instance: Instance, table: str, known: dict[str, Column]) -> tuple[dict[str, Column], SchemaSource]:
     """Columns that the dictionary did not show, from the schema document or from records; the known ones stay."""
     documented = await _documented(instance, table)
-    others = documented or await _sampled(instance, table)
+    sampled = await _sampled(instance, table)
+    others = sampled | {name: _referring(column, sampled.get(name)) for name, column in documented.items()}
     if not known and not others:
         raise Stop(
             "rights.schema",
@@ -265,6 +267,11 @@ async def _sampled(instance: Instance, table: str) -> dict[str, Column]:
             if columns.get(name) is None or columns[name].reference is None:
                 columns[name] = _seen(table, name, cell)
     return columns
+
+
+def _referring(documented: Column, seen: Column | None) -> Column:
+    """A documented column, with the table that its references lead to in the records (the document does not tell)."""
+    return documented if seen is None else replace(documented, reference=seen.reference)
 
 
 def _seen(table: str, name: str, cell: Any) -> Column:  # noqa: ANN401  (whatever JSON the instance sent)

@@ -43,7 +43,7 @@ class Gate:
         self._admit()
 
     async def _enter(self) -> None:
-        if self._inside < self._allowance.now and not self._waiting:
+        if self._inside < self._allowance.now:
             self._inside += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
