@@ -258,7 +258,7 @@ class Demo:
             Text(),
             *await latest_changes(database),
             Text(),
-            Text(f"{numbers}   lag from write to copy: {lag or '-'}", "bold"),
+            Text(f"{numbers}   lag {lag or '-'}", "bold"),
             Text("look inside:  ").append(f"{self.command} psql", "cyan"),
             *standing.trouble(state),
         )
@@ -348,8 +348,11 @@ async def latest_changes(database: Database) -> list[Text]:
 
 def change_in_words(applied_at: datetime, number: str, operation: str, changes: dict[str, list[str]] | None) -> Text:
     told = Text(f"{applied_at:%H:%M:%S}  {number}  ", "dim")
-    if operation == "insert" or not changes:
-        return told.append(operation, "green")
+    if operation == "insert" and changes:
+        after = [_short(changes[column][1]) for column in ("priority", "state", "category") if column in changes]
+        return told.append("new: ", "green").append(", ".join(after), "green")
+    if not changes:
+        return told.append(operation)
     shown = [
         (column, *pair) for column, pair in changes.items() if not column.startswith("sys_") and "__" not in column
     ]

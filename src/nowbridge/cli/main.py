@@ -81,7 +81,7 @@ def nowbridge(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Keeps a copy of ServiceNow tables in Postgres, fresh within seconds and proven equal to its source."""
+    """Keeps a copy of ServiceNow tables in Postgres: fresh, and proven equal to its source."""
     del version
     context.meta[HOME_KEY] = home
 
