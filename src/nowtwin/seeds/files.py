@@ -8,9 +8,11 @@ import csv
 import gzip
 import os
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from io import StringIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,12 +21,18 @@ import msgspec
 from nowtwin.instance import Instance
 from nowtwin.seeds.demo import demo_rows
 from nowtwin.seeds.demo_records import Tables, demo_tables
+from nowtwin.seeds.estate import Estate
+from nowtwin.seeds.estate_software import catalogue, installs
 from nowtwin.seeds.event_log import Replay, log_schema, part
 from nowtwin.seeds.event_log_file import EventLogError, read_event_log
+from nowtwin.seeds.generator_pool import pool_of
 from nowtwin.seeds.inventory import class_schema, device_type_tables
 from nowtwin.seeds.platform_facts import platform_schema
+from nowtwin.seeds.requests import Requests
 
 SHARED_DATA: Final = "NOWBRIDGE_SHARED_DATA"
+DEMO_SEED, DEMO_CIS, DEMO_REQUESTS = 1, 1_000, 120
+"""What the demo generates beside its records."""
 _KNOWN: Final = (
     "a schema or demo records or {table: [rows]} (.json), the incident event log or a list of classes (.csv), "
     "device types (.jsonl), each also gzipped"
@@ -48,9 +56,24 @@ def load_tables(instance: Instance, tables: Mapping[str, Any]) -> dict[str, int]
 
 
 def load_demo(instance: Instance) -> dict[str, int]:
-    """The shipped demo: records with all they point at, knowledge, catalogue, menu, layouts. Rows by table."""
+    """The shipped demo: records with all they point at, knowledge, catalogue, menu, layouts, and a generated estate
+    with requests for what no record covers. Rows by table.
+    """
     instance.load_schema(platform_schema())
-    return load_tables(instance, demo_rows())
+    tables = demo_rows()
+    pool = pool_of(tables)
+    loaded = Counter(load_tables(instance, tables))
+    loaded.update(load_estate(instance, Estate(DEMO_SEED, DEMO_CIS, pool)))
+    loaded.update(load_tables(instance, Requests(DEMO_SEED, DEMO_REQUESTS, pool).tables()))
+    return dict(loaded)
+
+
+def load_estate(instance: Instance, estate: Estate) -> Counter[str]:
+    """Categories, models and companies, then CIs, relations, assets and installs as they stream by. Rows by table."""
+    loaded = Counter(load_tables(instance, catalogue(estate)))
+    for table, rows in chain(estate.streams(), installs(estate)):
+        loaded[table] += instance.load(table, rows)
+    return loaded
 
 
 def load_event_log(instance: Instance, path: Path, *, until: datetime | float = 1.0) -> Replay:

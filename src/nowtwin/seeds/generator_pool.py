@@ -11,6 +11,7 @@ from functools import cache
 from typing import Final
 
 from nowtwin.seeds.demo import demo_rows
+from nowtwin.seeds.demo_records import Tables
 from nowtwin.seeds.references import Row
 
 GROUP_OF_CATEGORY: Final[Mapping[str, str]] = {
@@ -72,12 +73,18 @@ class Pool:
     changes: Sequence[str]
     incidents: Sequence[str]
     close_codes: Sequence[str]
+    companies: Mapping[str, str]
+    """Company name -> sys_id."""
 
 
 @cache
 def demo_pool() -> Pool:
     """The pool of the shipped demo records."""
-    tables = demo_rows()
+    return pool_of(demo_rows())
+
+
+def pool_of(tables: Tables) -> Pool:
+    """The pool of demo rows that are at hand."""
     incidents = [row for row in tables["incident"] if "ATF" not in row["short_description"]]
     people = {user["sys_id"]: _person(user) for user in tables["sys_user"] if user.get("active") == "true"}
     everybody = [person for person in people.values() if person.location and person.company]
@@ -93,6 +100,7 @@ def demo_pool() -> Pool:
         changes=[row["sys_id"] for row in tables["change_request"]],
         incidents=[row["sys_id"] for row in incidents],
         close_codes=[row["close_code"] for row in incidents if "close_code" in row],
+        companies={company["name"]: company["sys_id"] for company in tables["core_company"]},
     )
 
 
