@@ -204,20 +204,19 @@ class Demo:
         await twin.control("POST", "play", {"rate": self.options.rate, **limit})
         ended: float | None = None
         with Live(console=self.screen, auto_refresh=False, transient=False) as live:
-            while True:
+            while not (ended and await self.is_over(database, time.monotonic() - ended)):
+                await asyncio.sleep(0.5)
                 progress = await twin.control("GET", "play")
                 await self.measure(twin, database)
-                view = await self.view(database, settings, progress)
+                self.shown = [await self.view(database, settings, progress)]
                 if self.screen.is_terminal:
-                    live.update(view, refresh=True)
-                self.shown = [view]
+                    live.update(self.shown[0], refresh=True)
                 if not progress["running"]:
                     ended = ended or time.monotonic()
-                    if self.options.once and await self.is_caught_up(database):
-                        break
-                    if self.options.once and time.monotonic() - ended > VISIBLE_WITHIN:
-                        break
-                await asyncio.sleep(0.5)
+
+    async def is_over(self, database: Database, waited: float) -> bool:
+        """Whether a bounded run has shown what it can, so long after the last change. Others end when they are told."""
+        return bool(self.options.once) and (waited > VISIBLE_WITHIN or await self.is_caught_up(database))
 
     async def measure(self, twin: Twin, database: Database) -> None:
         """Take in what was written there and what arrived here since the last look."""
@@ -349,15 +348,15 @@ async def latest_changes(database: Database) -> list[Text]:
 def change_in_words(applied_at: datetime, number: str, operation: str, changes: dict[str, list[str]] | None) -> Text:
     told = Text(f"{applied_at:%H:%M:%S}  {number}  ", "dim")
     if operation == "insert" and changes:
-        after = [_short(changes[column][1]) for column in ("priority", "state", "category") if column in changes]
-        return told.append("new: ", "green").append(", ".join(after), "green")
+        values = [_short(changes[column][1]) for column in ("priority", "state", "category") if column in changes]
+        return told.append(f"new: {', '.join(values)}", "green")
     if not changes:
         return told.append(operation)
     shown = [
         (column, *pair) for column, pair in changes.items() if not column.startswith("sys_") and "__" not in column
     ]
-    for column, before, after in shown[:2]:
-        told.append(f"{column}: ", "").append(f"{_short(before)} ", "dim").append(f"→ {_short(after)}   ", "cyan")
+    for column, old, new in shown[:2]:
+        told.append(f"{column}: ").append(f"{_short(old)} ", "dim").append(f"→ {_short(new)}   ", "cyan")
     return told if shown else told.append("saved without a visible change")
 
 

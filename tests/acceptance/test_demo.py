@@ -20,7 +20,9 @@ def start(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
     """With an empty HOME, no shared data, and temporary files of its own."""
     (tmp_path / "tmp").mkdir()
     environment = {
-        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path / "tmp"),
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "TMPDIR": str(tmp_path / "tmp"),
         "NOWBRIDGE_SHARED_DATA": str(tmp_path / "none"),
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/not_for_the_demo",
     }

@@ -10,6 +10,8 @@ import typer
 from nowbridge.cli.entry import AsJson, ConnectionName, ExitCode, examples, open_database, run, settings_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.progress import Progress
 
     from nowbridge.replica.verify import Verdict
@@ -74,24 +76,29 @@ async def _verify_tables(
     from nowbridge.cli import screen
     from nowbridge.replica.verify import require_backfilled
 
+    for table, _ in chosen:
+        require_backfilled(table.phase, table.source)
     verdicts = []
     bars = _bars()
     async with wiring.verifier_of(settings, database, row, [table for table, _ in chosen]) as (verifier, loaders):
         with bars if screen.is_terminal() else nullcontext():
             for table, status in chosen:
-                require_backfilled(table.phase, table.source)
-                if status.proven_to is None:
-                    raise AssertionError("a live table has a change stream")
                 bar = bars.add_task(table.source, total=status.total_count)
                 verdict = await verifier.verify(
                     loaders[table.id],
-                    proven_to=status.proven_to,
+                    proven_to=_proven_to(status),
                     repair=repair,
                     progress=lambda rows, bar=bar: bars.update(bar, completed=rows),  # type: ignore[misc]
                 )
                 bars.update(bar, total=verdict.rows, completed=verdict.rows)
                 verdicts.append(verdict)
     return verdicts
+
+
+def _proven_to(status: TableStatus) -> datetime:
+    if status.proven_to is None:
+        raise AssertionError("a live table has a change stream")
+    return status.proven_to
 
 
 def _chosen(rows: list[TableRow], named: list[str]) -> list[TableRow]:
