@@ -28,8 +28,8 @@ class NowbridgeError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        parts = (f"{self.asked}: {self.answered}", self.hint)
-        return " ".join(part for part in parts if part) + f" [{self.code}]"
+        said = f"{self.asked}: {self.answered}".rstrip(".")
+        return f"{said}. {self.hint} [{self.code}]" if self.hint else f"{said} [{self.code}]"
 
 
 class Retry(NowbridgeError):
