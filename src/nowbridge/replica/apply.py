@@ -36,6 +36,7 @@ class TableLoader:
         self.row = row
         self.layout: Layout = layout_of(row)
         self.target: Target = target_of(row, self.layout)
+        self._pointers = rows.pointers(self.layout)
         self._labeller = labeller
         self._label_tables = tuple(label_tables)
 
@@ -102,12 +103,19 @@ class TableLoader:
         try:
             return await self._encoded(page, labels), labels
         except KeyError:
-            labels = await self._labeller.words(self.layout, as_columns(page))
+            columns = {name: page.column(name) for name in self._pointers if name in page.fields}
+            labels = await self._labeller.words(self.layout, columns)
             return await self._encoded(page, labels), labels
 
     async def _encoded(self, page: Page, labels: Labels) -> bytes:
-        # Off the event loop: a page takes tens of milliseconds, and heartbeats must go on meanwhile.
-        return await asyncio.to_thread(rows.encode_page, self.layout, page, labels)
+        """In steps of some milliseconds on the event loop, so that heartbeats and answers go on. A thread would not make
+        it parallel (one interpreter lock), only make the loop wait for that lock at every call into the system.
+        """
+        parts = []
+        for part in rows.encode_page(self.layout, page, labels):
+            parts.append(part)
+            await asyncio.sleep(0)
+        return b"".join(parts)
 
     def _without_misfits(self, page: Page) -> tuple[Page, tuple[misfits.Misfit, ...]]:
         columns, found = misfits.without_misfits(self.layout, as_columns(page))

@@ -76,7 +76,7 @@ class Backfill:
         try:
             while not self.stopping() and (request := sweep.next_request()) is not None:
                 answer = await source.read_page(self.instance, loader.row.source, request, loader.layout.fetched)
-                page = await asyncio.to_thread(decoder.decode, answer.body)
+                page = decoder.decode(answer.body)
                 sweep.received(page.ids, None, page.rows, answer.total_count)
                 if writing is not None:
                     await writing

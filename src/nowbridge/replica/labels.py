@@ -28,6 +28,7 @@ from nowbridge.store.database import Connection, Database
 
 LOOK_UP = 100  # records per call: more would not fit the 8192 bytes of a URL
 REMEMBERED = 300_000  # labels in memory, about 60 MB
+MANY = 500  # labels of one table asked for at once: then all that are known of it are read, which is quicker
 LISTED_AT_MOST = 200_000  # a larger referenced table is not listed; its labels are read as they are met
 LIST_PAGE = 5_000
 
@@ -43,6 +44,7 @@ class _Memory:
     displays: dict[str, str | None]
     records: dict[str, dict[str, str]] = field(default_factory=dict)
     filling: dict[str, asyncio.Lock] = field(default_factory=dict)
+    read_whole: set[str] = field(default_factory=set)
 
     @property
     def labels(self) -> Labels:
@@ -75,9 +77,13 @@ class Labeller:
             # One at a time: pages that are loaded side by side mostly point at the same records.
             async with memory.filling.setdefault(table, asyncio.Lock()):
                 held = memory.records.setdefault(table, {"": ""})
-                missing = list(keys - held.keys())
+                missing = keys - held.keys()
+                if len(missing) > MANY and table not in memory.read_whole:
+                    memory.read_whole.add(table)
+                    held.update(await self._read_whole(table, REMEMBERED - memory.size))
+                    missing -= held.keys()
                 if missing:
-                    held.update(await self._look_up(table, missing, memory.displays.get(table)))
+                    held.update(await self._look_up(table, list(missing), memory.displays.get(table)))
         return memory.labels
 
     async def still_current(self, connection: Connection, labels: Labels) -> bool:
@@ -105,6 +111,11 @@ class Labeller:
             choices = await store.choices(connection, self.connection_id)
             sources = await store.sources(connection, self.connection_id)
         return _Memory(generation, choices, {source.table: source.display for source in sources})
+
+    async def _read_whole(self, table: str, most: int) -> dict[str, str]:
+        async with self.database.transaction() as connection:
+            found = await store.known_all(connection, self.connection_id, table, most=max(0, most))
+        return {key: label or key for key, label in found.items()}
 
     async def _look_up(self, table: str, keys: Sequence[str], display: str | None) -> dict[str, str]:
         async with self.database.transaction() as connection:

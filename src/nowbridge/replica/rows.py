@@ -8,7 +8,7 @@ escaped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,6 +37,12 @@ class Labels:
     generation: int = 0
 
 
+def pointers(layout: Layout) -> tuple[str, ...]:
+    """The source columns that point at records."""
+    labelled = [c for c in layout.loaded if c.labels is not None and c.labels.kind is not LabelKind.CHOICE]
+    return tuple(dict.fromkeys(column.source for column in labelled))
+
+
 def referenced(layout: Layout, page: Mapping[str, Texts]) -> dict[str, set[str]]:
     """The records that a page points at, by the table that is referenced."""
     wanted: dict[str, set[str]] = {}
@@ -54,10 +60,10 @@ def referenced(layout: Layout, page: Mapping[str, Texts]) -> dict[str, set[str]]
     return wanted
 
 
-def encode_page(layout: Layout, page: Page, labels: Labels) -> bytes:
-    """A page as COPY text. Raises KeyError when it points at a record that `labels` lack, ValueError at a misfit."""
+def encode_page(layout: Layout, page: Page, labels: Labels) -> Iterator[bytes]:
+    """A page as COPY text, a batch at a time. Raises KeyError when it points at a record that `labels` lack, ValueError at a misfit."""
     batches = (dict(zip(page.fields, columns, strict=True)) for columns in page.batches(BATCH))
-    return b"".join(encode(copy_columns(layout, batch, len(batch["sys_id"]), labels)) for batch in batches)
+    return (encode(copy_columns(layout, batch, len(batch["sys_id"]), labels)) for batch in batches)
 
 
 def copy_columns(layout: Layout, page: Mapping[str, Texts], rows: int, labels: Labels) -> list[Texts]:

@@ -64,6 +64,15 @@ async def known(connection: Connection, connection_id: int, table: str, keys: Se
     return dict(await cursor.fetchall())
 
 
+async def known_all(connection: Connection, connection_id: int, table: str, *, most: int) -> dict[str, str | None]:
+    """As `known`, of every record of the table; nothing when there are more than `most`."""
+    cursor = await connection.execute(
+        "SELECT key, label FROM nowbridge.label WHERE connection_id = %s AND table_name = %s LIMIT %s",
+        (connection_id, table, most + 1),
+    )
+    return dict(await cursor.fetchall()) if cursor.rowcount <= most else {}
+
+
 async def generation(connection: Connection, connection_id: int) -> int:
     """How many times labels have changed. Takes a transaction id first: from now on `settle_change` waits for this
     transaction, so whatever it writes by labels of this generation is gone over again if they change meanwhile.
