@@ -80,38 +80,35 @@ async def _up(settings: Settings, port: int, log: Format) -> None:
     from nowbridge import wiring
     from nowbridge.api.server import listen
     from nowbridge.cli import logs, screen
+    from nowbridge.cli.stopping import stop_on_signals
     from nowbridge.store.database import Database
 
     logs.configure(settings.log_level, log)
+    stop = asyncio.Event()
     listener = listen(port)
-    with listener, _started_database(settings):
+    with listener, stop_on_signals(stop), _started_database(settings):
         dsn = await asyncio.to_thread(wiring.find_database, settings, upgrade=True)
         async with Database(dsn) as database:
             where = f"http://127.0.0.1:{listener.getsockname()[1]}/health"
             screen.say(f"Nowbridge is up: {where} answers health checks. Ctrl-C stops it.")
-            await _run_all(settings, database, listener)
+            await _together(_parts(settings, database, listener, stop), stop)
     screen.say("Stopped.")
 
 
-async def _run_all(settings: Settings, database: Database, listener: socket.socket) -> None:
+def _parts(
+    settings: Settings, database: Database, listener: socket.socket, stop: asyncio.Event
+) -> list[Coroutine[Any, Any, None]]:
+    """What runs side by side until `stop` is set."""
     from nowbridge import wiring
     from nowbridge.api import health
     from nowbridge.api.server import serve
     from nowbridge.cli import screen
-    from nowbridge.cli.stopping import stop_on_signals
 
-    stop = asyncio.Event()
     seen_within = timedelta(seconds=settings.stalled_after_seconds)
     stale_after = health.stale_after(timedelta(seconds=settings.poll_seconds))
     app = health.build(database, wiring.now, stale_after=stale_after, seen_within=seen_within)
-    with stop_on_signals(stop):
-        parts = [
-            wiring.worker_of(settings, database, stop).run(),
-            serve(app, listener, stop),
-        ]
-        if screen.is_terminal():
-            parts.append(_show(settings, database, stop))
-        await _together(parts, stop)
+    parts = [wiring.worker_of(settings, database, stop).run(), serve(app, listener, stop)]
+    return [*parts, _show(settings, database, stop)] if screen.is_terminal() else parts
 
 
 async def _together(parts: list[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
@@ -152,8 +149,8 @@ async def _worker(settings: Settings, log: Format | None) -> None:
 
     logs.configure(settings.log_level, log or settings.log_format)
     stop = asyncio.Event()
-    async with open_database(settings) as database:
-        with stop_on_signals(stop):
+    with stop_on_signals(stop):
+        async with open_database(settings) as database:
             await wiring.worker_of(settings, database, stop).run()
 
 
