@@ -28,6 +28,7 @@ from nowtwin.roles import Roles
 from nowtwin.schema import shipped_dictionary
 from nowtwin.shipped_access import access_rows
 from nowtwin.storage import Storage, quote
+from nowtwin.stock import stock_rows
 from nowtwin.switches import Switches
 from nowtwin.users import Accounts, Client, User, zone_of
 from nowtwin.values import NUMERIC_TYPES, Stored, to_stored, truth_of
@@ -114,6 +115,8 @@ class Instance:
         self._load_base()
 
     def _load_base(self) -> None:
+        for column in ("name", "serial_number"):
+            self.storage.index("cmdb", (column,), collate="NOCASE")
         properties = _PROPERTIES | {"instance_id": f"{Random(self.seed).getrandbits(128):032x}"}  # noqa: S311 - repeatable
         rows = [
             {"sys_id": metadata.row_id("sys_properties", name), "name": name, "value": value, "type": "string"}
@@ -125,6 +128,8 @@ class Instance:
         self.add_user(
             "admin",
             self._admin_password,
+        for table, stock_entries in stock_rows():
+            self.load(table, stock_entries)
             roles=("admin",),
             sys_id=ADMIN_ID,
             first_name="System",

@@ -7,7 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from nowtwin import errors, xml_format
-from nowtwin.apis import attachment, batch, current_user, oauth, schema_doc, session_debug, stats, table, tiny_url
+from nowtwin.apis import (
+    attachment,
+    batch,
+    cmdb_instance,
+    cmdb_meta,
+    current_user,
+    identify_reconcile,
+    oauth,
+    schema_doc,
+    session_debug,
+    stats,
+    table,
+    tiny_url,
+)
 from nowtwin.errors import Refused
 from nowtwin.http import Answer, Request, refusal
 from nowtwin.instance import Instance
@@ -175,6 +188,9 @@ _ROUTES: tuple[tuple["re.Pattern[str]", Handler], ...] = (
     (_BATCH, _batch),
     (_CURRENT_USER, _current_user),
     *attachment.ROUTES,
+    *cmdb_instance.ROUTES,
+    *cmdb_meta.ROUTES,
+    *identify_reconcile.ROUTES,
     *schema_doc.ROUTES,
     *session_debug.ROUTES,
     *tiny_url.ROUTES,

@@ -50,3 +50,27 @@ class Switches:
     """Status of `POST /api/now/tinyurl`, which no source states (1.2)."""
     attachments_under_class: bool = False
     """An attachment made through a parent table is filed under the record's class instead of that table (6.2)."""
+    ire_source_required: bool = True
+    """IRE refuses items without a data source; the documented exchanges show some without (6.5)."""
+    ire_all_or_nothing: bool = True
+    """Without partial commits one failed item of an IRE payload keeps the others out (6.5)."""
+    ire_skips_duplicates: bool = False
+    """IRE takes the oldest of several matching CIs instead of failing with MULTIPLE_DUPLICATE_RECORDS (6.5)."""
+    cmdb_instance_documented_statuses: bool = False
+    """The CMDB Instance API answers POST and DELETE with 200 as its documentation says, not 201 and 204 (6.3)."""
+    script_needs_advanced: bool = True
+    """A business rule runs its script and scripted condition only when `advanced` is set (8.1)."""
+    script_seconds: int = 10
+    """Seconds after which a script is ended; waiting for outbound requests does not count. An assumption."""
+    script_memory_bytes: int = 67_108_864
+    """Bytes that scripts of one process may allocate. An assumption."""
+    script_depth: int = 10
+    """How deep writes of scripts may set off further scripts. An assumption."""
+    async_rule_delay_ms: int = 100
+    """Real milliseconds between a write and the run of its async rules; there is no documented figure (8.1)."""
+    async_rules_reread: bool = True
+    """An async rule sees the record as it is when it runs, otherwise as it was when it was queued (8.1)."""
+    outbound_anywhere: bool = False
+    """Scripts may call other machines; otherwise RESTMessageV2 reaches loopback only."""
+    outbound_verifies_certificates: bool = True
+    """RESTMessageV2 refuses a certificate that the machine does not trust."""

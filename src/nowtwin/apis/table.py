@@ -60,7 +60,7 @@ def list_records(instance: Instance, request: Request, table: str, version: str)
 
 def read_record(instance: Instance, request: Request, table: str, sys_id: str) -> Answer:
     instance.prepare(table)
-    return json_answer(200, {"result": _record(instance, request, table, sys_id)}, rows=1)
+    return json_answer(200, {"result": one_record(instance, request, table, sys_id)}, rows=1)
 
 
 def insert_record(instance: Instance, request: Request, table: str) -> Answer:
@@ -76,7 +76,7 @@ def insert_record(instance: Instance, request: Request, table: str) -> Answer:
         location = (("Location", f"{instance.url}/api/now/table/{table}/{written.sys_id}"),)
         if silent(request):
             return Answer(201, headers=location, content_type=None, rows=1)
-        record = _record(instance, request, table, written.sys_id, seen=True)
+        record = one_record(instance, request, table, written.sys_id, seen=True)
     return json_answer(201, {"result": record}, headers=location, rows=1)
 
 
@@ -95,7 +95,7 @@ def update_record(instance: Instance, request: Request, table: str, sys_id: str)
         )
         if silent(request):
             return Answer(204, content_type=None, rows=1)
-        record = _record(instance, request, table, sys_id, seen=True)
+        record = one_record(instance, request, table, sys_id, seen=True)
     return json_answer(200, {"result": record}, rows=1)
 
 
@@ -155,12 +155,14 @@ def _paths(instance: Instance, request: Request, table: str) -> Sequence[str]:
     ]
 
 
-def _record(instance: Instance, request: Request, table: str, sys_id: str, *, seen: bool = False) -> dict[str, Shaped]:
+def one_record(
+    instance: Instance, request: Request, table: str, sys_id: str, *, seen: bool = False
+) -> dict[str, Shaped]:
     """One record as it goes out; with `seen` also to a caller who wrote what he may not read."""
     query = Query((((Term("sys_id", "=", sys_id),),),))
     wanted = permission.wanted_rows(instance, request.caller, table, query, queried=False)
     if seen:
-        wanted = replace(wanted, hidden=())
+        wanted = replace(wanted, query=query, hidden=())
     with instance.storage.lock:
         page = _read(instance, request, wanted, Listing(1, 0))
         if not page.sys_ids:

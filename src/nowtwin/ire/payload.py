@@ -1,0 +1,87 @@
+"""What comes in: items with lookups and related items, relations, references between items (6.5)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from nowtwin.errors import Refused
+from nowtwin.values import text_of
+
+
+class SourceInfo(msgspec.Struct, frozen=True):
+    source_name: str = ""
+    source_native_key: str = ""
+    source_feed: str = ""
+    source_recency_timestamp: str = ""
+
+
+class SubItem(msgspec.Struct, frozen=True):
+    """A lookup or a related item."""
+
+    class_name: str = msgspec.field(default="", name="className")
+    values: dict[str, Any] = {}
+    internal_id: str = ""
+    sys_object_source_info: SourceInfo = SourceInfo()
+
+    @property
+    def texts(self) -> dict[str, str]:
+        return {element: text_of(value) for element, value in self.values.items()}
+
+
+class Item(SubItem, frozen=True):
+    lookup: tuple[SubItem, ...] = ()
+    related: tuple[SubItem, ...] = ()
+    settings: dict[str, Any] = {}
+
+    def setting(self, name: str) -> bool:
+        return text_of(self.settings.get(name)).lower() == "true"
+
+
+class Relation(msgspec.Struct, frozen=True):
+    """Between two items, by index or by `internal_id`."""
+
+    type: str = ""
+    parent: int | None = None
+    child: int | None = None
+    parent_id: str = ""
+    child_id: str = ""
+    sys_rel_source_info: SourceInfo = SourceInfo()
+
+
+class ReferenceItem(msgspec.Struct, frozen=True):
+    referenced: str = ""
+    referenced_by: str = msgspec.field(default="", name="referencedBy")
+    reference_field: str = msgspec.field(default="", name="referenceField")
+
+
+class Payload(msgspec.Struct, frozen=True):
+    items: tuple[Item, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    reference_items: tuple[ReferenceItem, ...] = msgspec.field(default=(), name="referenceItems")
+
+    def index_of(self, internal_id: str) -> int | None:
+        """The top-level item with this internal id, or the one that holds the sub-item with it."""
+        for index, item in enumerate(self.items):
+            if internal_id and internal_id in {
+                item.internal_id,
+                *(s.internal_id for s in (*item.lookup, *item.related)),
+            }:
+                return index
+        return None
+
+
+def payload_of(body: bytes) -> Payload:
+    """Raises Refused 400 for a body that is not such a payload."""
+    try:
+        return msgspec.json.decode(body or b"{}", type=Payload, strict=False)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(
+            400, "Exception while reading request", f"Error occurred during parsing input json payload: {error}"
+        ) from error
+
+
+def shown(item: Item, source: str) -> str:
+    """An item as error messages quote it."""
+    values: Mapping[str, str] = ({"discovery_source": source} if source else {}) | item.texts
+    return msgspec.json.encode({"className": item.class_name, "values": values}).decode()
