@@ -102,7 +102,8 @@ class App:
             return Answer(
                 414, b"<html><body><h1>414 Request-URI Too Large</h1></body></html>", content_type="text/html"
             )
-        if request.method == "GET" and table.listing_of(request).limit > _LONG_LIST:
+        long_list = request.method == "GET" and table.listing_of(request).limit > _LONG_LIST
+        if long_list or self._instance.scripts.may_block(writes=request.method not in {"GET", "HEAD"}):
             return await asyncio.to_thread(routes.answer, self._instance, request)
         return routes.answer(self._instance, request)
 

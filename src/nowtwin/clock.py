@@ -58,3 +58,8 @@ class Clock:
 
     def _move(self, moment: datetime, rate: float) -> None:
         self._anchor, self._mark, self._rate = moment, time.monotonic(), rate
+
+
+def later(clock: Clock, seconds: float) -> str:
+    """The stamp of so many twin seconds from now."""
+    return (clock.now() + timedelta(seconds=seconds)).strftime(STAMP)

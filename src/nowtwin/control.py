@@ -204,6 +204,16 @@ def _set_switches(instance: Instance, request: Request) -> object:
     return instance.switches
 
 
+def _jobs(instance: Instance, _request: Request) -> object:
+    return {"pending": instance.scripts.jobs.pending()}
+
+
+def _settle_jobs(instance: Instance, request: Request) -> object:
+    """Run what is queued without its delay; `settled` is False when something was still going on after `timeout`."""
+    settled = instance.scripts.jobs.settle(float(request.param("timeout", "30")))
+    return {"settled": settled, "pending": instance.scripts.jobs.pending()}
+
+
 _ROUTES: dict[tuple[str, str], Callable[[Instance, Request], object]] = {
     ("POST", "reset"): _reset,
     ("GET", "clock"): _clock,
@@ -224,6 +234,8 @@ _ROUTES: dict[tuple[str, str], Callable[[Instance, Request], object]] = {
     ("GET", "count"): _count,
     ("POST", "users"): _add_user,
     ("POST", "oauth_clients"): _add_client,
+    ("GET", "jobs"): _jobs,
+    ("POST", "jobs"): _settle_jobs,
     ("GET", "switches"): _switches,
     ("PUT", "switches"): _set_switches,
 }

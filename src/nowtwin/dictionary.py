@@ -7,6 +7,7 @@ attribute wins, later ones fill what is missing. Columns stand on the table that
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import count
 from typing import Any, TypeVar
 
 METADATA_ROOT = "sys_metadata"
@@ -94,11 +95,16 @@ def _default_text(value: object) -> str | None:
     return str(value)
 
 
+_revisions = count(1)
+
+
 class Dictionary:
     """Tables by name, columns by table, choices by table and column; answers questions about the class tree."""
 
     def __init__(self) -> None:
         self.tables: dict[str, Table] = {}
+        self.revision = 0
+        """Another number after every change of tables or columns, unlike that of any other dictionary."""
         self._own: dict[str, dict[str, Column]] = {}
         self._choices: dict[tuple[str, str], dict[tuple[str, str, str], Choice]] = {}
         self._children: dict[str, list[str]] = {}
@@ -168,6 +174,7 @@ class Dictionary:
         self._choices.setdefault((choice.table, choice.element), {}).setdefault(_choice_key(choice), choice)
 
     def _index(self) -> None:
+        self.revision = next(_revisions)
         self._effective.clear()
         self._labels.clear()
         self._children = {}

@@ -26,9 +26,10 @@ from nowtwin.reading import Reader, Wanted
 from nowtwin.records import Record, Records, Written, texts_of
 from nowtwin.roles import Roles
 from nowtwin.schema import shipped_dictionary
+from nowtwin.scripting.scripts import Scripts
 from nowtwin.shipped_access import access_rows
-from nowtwin.storage import Storage, quote
 from nowtwin.stock import stock_rows
+from nowtwin.storage import Storage, quote
 from nowtwin.switches import Switches
 from nowtwin.users import Accounts, Client, User, zone_of
 from nowtwin.values import NUMERIC_TYPES, Stored, to_stored, truth_of
@@ -80,6 +81,7 @@ class Instance:
         self.storage = Storage(self._database())
         self.url = "http://127.0.0.1"
         self._admin_password = "admin"  # noqa: S105 - the documented default of an emulator on loopback
+        self.scripts = Scripts(self)
         self._start()
 
     def _database(self) -> Path:
@@ -104,6 +106,7 @@ class Instance:
         self.faults = Faults(self.seed)
         self.reader = Reader(self.dictionary, self.storage)
         self.records = Records(self.dictionary, self.storage, self.clock, self.random, self._note)
+        self.records.rules = self.scripts
         self.writes: deque[WriteEntry] = deque(maxlen=_KEPT_WRITES)
         self.written = 0
         self._metadata_stale = True
@@ -112,11 +115,11 @@ class Instance:
             self.storage.index(root, (column,), collate="NOCASE")
         self.storage.index("sys_journal_field", ("element_id", "element"))
         self.storage.index("sys_dictionary", ("name", "element"))
+        for column in ("name", "serial_number"):
+            self.storage.index("cmdb", (column,), collate="NOCASE")
         self._load_base()
 
     def _load_base(self) -> None:
-        for column in ("name", "serial_number"):
-            self.storage.index("cmdb", (column,), collate="NOCASE")
         properties = _PROPERTIES | {"instance_id": f"{Random(self.seed).getrandbits(128):032x}"}  # noqa: S311 - repeatable
         rows = [
             {"sys_id": metadata.row_id("sys_properties", name), "name": name, "value": value, "type": "string"}
@@ -125,11 +128,11 @@ class Instance:
         self.load("sys_properties", rows)
         for table, access_entries in access_rows().items():
             self.load(table, access_entries)
+        for table, stock_entries in stock_rows():
+            self.load(table, stock_entries)
         self.add_user(
             "admin",
             self._admin_password,
-        for table, stock_entries in stock_rows():
-            self.load(table, stock_entries)
             roles=("admin",),
             sys_id=ADMIN_ID,
             first_name="System",
@@ -140,10 +143,12 @@ class Instance:
     def reset(self) -> None:
         """Back to a fresh instance; the clock and the URL stay."""
         with self.storage.lock:
+            self.scripts.jobs.clear()
             self.storage.drop_all()
             self._start()
 
     def close(self) -> None:
+        self.scripts.close()
         self.storage.close()
         if self._temporary:
             self._temporary.cleanup()

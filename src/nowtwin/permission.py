@@ -23,13 +23,14 @@ def wanted_rows(instance: Instance, user: User, table: str, query: Query, *, que
     closed = instance.property("glide.invalid_query.returns_no_rows") == "true"
     hidden = instance.access.hidden_rows(user, table)
     conditional = tuple(instance.access.conditional_columns(user, table).items())
+    query = instance.scripts.restrict(table, query, user)
     return Wanted(table, query, instance.moment(user), hidden, closed, conditional)
 
 
 def readable_record(instance: Instance, user: User, table: str, sys_id: str) -> Record:
     """The record, if the user may read it. Raises Refused 404."""
     record = instance.record(table, sys_id)
-    if instance.access.hidden_rows(user, table):
+    if instance.access.hidden_rows(user, table) or instance.scripts.restricts(table):
         query = Query((((Term("sys_id", "=", sys_id),),),))
         wanted = wanted_rows(instance, user, table, query, queried=False)
         if not instance.reader.page(wanted, (), instance.switches, limit=1).sys_ids:

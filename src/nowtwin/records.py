@@ -1,7 +1,8 @@
 """The write pipeline: what happens to a record between the request and the database.
 
-Accept the body, fill defaults, apply the platform's rules, stamp the system columns, store, file journal entries and
-the deletion audit. A refused write stores nothing. An update that changes nothing is no update: `sys_mod_count` stays.
+Accept the body, fill defaults, apply business rules and the platform's rules, stamp the system columns, store, file
+journal entries, history and the deletion audit, and tell the rules that come after. A refused write stores nothing.
+An update that changes nothing is no update: `sys_mod_count` stays.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from random import Random
 from sqlite3 import IntegrityError
 
 from nowtwin import audit, errors, metadata, rules
-from nowtwin.accept import Acceptance, Accepted
+from nowtwin.accept import SYSTEM_COLUMNS, Acceptance
 from nowtwin.clock import Clock
 from nowtwin.dictionary import Column, Dictionary
 from nowtwin.numbering import Numbering
@@ -18,8 +19,10 @@ from nowtwin.storage import Storage
 from nowtwin.switches import Switches
 from nowtwin.users import User
 from nowtwin.values import Stored, to_stored
+from nowtwin.write_rules import Manner, Pending, WriteRules
 
 _MAX_ID = 32
+_USUAL = Manner()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class Records:
         self._random = random
         self._report = report
         self.numbering = Numbering(dictionary, storage)
+        self.rules: WriteRules | None = None
+        """Business rules, where the instance has scripts."""
 
     def read(self, table: str, sys_id: str) -> Record | None:
         """The record if it is of this table or of a class below it."""
@@ -79,7 +84,14 @@ class Records:
     # -- insert ------------------------------------------------------------------------------------------------
 
     def insert(
-        self, table: str, body: Mapping[str, str], user: User, switches: Switches, *, display_values: bool = False
+        self,
+        table: str,
+        body: Mapping[str, str],
+        user: User,
+        switches: Switches,
+        *,
+        display_values: bool = False,
+        manner: Manner = _USUAL,
     ) -> Record:
         actual = body.get("sys_class_name", "")
         if actual not in self._dictionary.classes(table):
@@ -91,20 +103,55 @@ class Records:
         accepted = acceptance.take(actual, body, display_values=display_values)
         stamp = self._clock.stamp()
         values = {element: text for element, text in accepted.values.items() if text}
-        values["sys_class_name"] = actual
+        values |= {"sys_class_name": actual, "sys_id": sys_id}
         self._fill_defaults(actual, values, user, stamp)
-        lineage = self._dictionary.lineage(actual)
-        values |= rules.derive(rules.Write(lineage, {}, values, user.sys_id, stamp))
-        values |= {"sys_id": sys_id, "sys_mod_count": "0"}
-        values |= dict.fromkeys(("sys_created_on", "sys_updated_on"), stamp)
-        values |= dict.fromkeys(("sys_created_by", "sys_updated_by"), user.user_name)
+        pending = Pending("insert", actual, sys_id, {}, values, accepted.journals, user)
+        watched = self._apply_rules(pending, manner, body, stamp)
+        values = pending.values | {"sys_id": sys_id, "sys_mod_count": "0"}
+        if pending.auto_sys_fields:
+            values |= dict.fromkeys(("sys_created_on", "sys_updated_on"), stamp)
+            values |= dict.fromkeys(("sys_created_by", "sys_updated_by"), user.user_name)
+        else:
+            values |= pending.explicit
         with self._storage.transaction():
             self._refuse_duplicates(actual, sys_id, values)
             self._store_new(actual, values)
-            self._file_journals(actual, sys_id, accepted, user, stamp)
+            self._file_journals(pending, stamp)
         metadata.take_in(self._dictionary, actual, values)
         self._report(Written(actual, sys_id, 0, "insert"))
+        self._tell(pending, values, watched=watched)
         return Record(actual, sys_id, values)
+
+    def _apply_rules(self, pending: Pending, manner: Manner, body: Mapping[str, str], stamp: str) -> bool:
+        """Business rules that come first, the platform's own, the later business rules; whether any rule watches.
+
+        Raises Refused 403 when a rule aborts the write.
+        """
+        pending.workflow, pending.auto_sys_fields = manner.workflow, manner.auto_sys_fields
+        if not manner.auto_sys_fields:
+            pending.explicit = {e: text for e, text in body.items() if e in SYSTEM_COLUMNS - {"sys_id"}}
+        watching = self.rules if pending.workflow and self.rules and self.rules.watches(pending.table) else None
+        if watching:
+            watching.before(pending, engines_ran=False)
+        if pending.workflow and pending.operation != "delete":
+            lineage = self._dictionary.lineage(pending.table)
+            write = rules.Write(lineage, pending.before, pending.values, pending.user.sys_id, stamp)
+            pending.values |= rules.derive(write)
+        if watching:
+            watching.before(pending, engines_ran=True)
+        return watching is not None
+
+    def _tell(self, pending: Pending, values: Mapping[str, str], *, watched: bool) -> None:
+        """The write is in the database: business rules that come after."""
+        if watched and pending.workflow and self.rules:
+            pending.values = dict(values)
+            self.rules.after(pending)
+
+    def defaults(self, table: str, user: User) -> dict[str, str]:
+        """What a new record of this class begins with."""
+        values = {"sys_class_name": table}
+        self._fill_defaults(table, values, user, self._clock.stamp())
+        return values
 
     def _store_new(self, table: str, values: Mapping[str, str]) -> None:
         columns = self._dictionary.columns(table)
@@ -127,25 +174,28 @@ class Records:
     def _fill_defaults(self, table: str, values: dict[str, str], user: User, stamp: str) -> None:
         for element, column in self._dictionary.columns(table).items():
             if column.default and not values.get(element):
-                default = self._default(table, column, user, stamp)
+                default = self._default(table, column, values, user, stamp)
                 if default:
                     values[element] = default
 
-    def _default(self, table: str, column: Column, user: User, stamp: str) -> str:
+    def _default(self, table: str, column: Column, values: Mapping[str, str], user: User, stamp: str) -> str:
         default = column.default or ""
         if not default.startswith("javascript:"):
             return default
         script = default.removeprefix("javascript:").strip().rstrip(";")
         if "getNextObjNumberPadded" in script:
             return self.numbering.next(table)
-        return {
+        known = {
             "gs.getUserID()": user.sys_id,
             "gs.getUserName()": user.user_name,
             "gs.nowDateTime()": stamp,
             "gs.now()": stamp[:10],
             "current.getTableName()": table,
             "ChangeModel.getDefaultTypeValue()": "normal",
-        }.get(script, "")
+        }.get(script)
+        if known is not None:
+            return known
+        return self.rules.default_value(default, table, values, user) if self.rules else ""
 
     # -- update ------------------------------------------------------------------------------------------------
 
@@ -157,6 +207,7 @@ class Records:
         switches: Switches,
         *,
         display_values: bool = False,
+        manner: Manner = _USUAL,
     ) -> Record:
         actual = self._new_class(record, body)
         acceptance = Acceptance(self._dictionary, self._storage, switches, user)
@@ -166,25 +217,37 @@ class Records:
         if actual != record.table:
             kept = self._dictionary.columns(actual)
             after = {element: text for element, text in after.items() if element in kept}
-        lineage = self._dictionary.lineage(actual)
-        after |= rules.derive(rules.Write(lineage, record.values, after, user.sys_id, stamp))
+        pending = Pending("update", actual, record.sys_id, record.values, after, accepted.journals, user)
+        watched = self._apply_rules(pending, manner, body, stamp)
+        after = pending.values
         elements = {*after, *record.values}
         changed = {e: after.get(e, "") for e in elements if after.get(e, "") != record.values.get(e, "")}
-        if not changed and not accepted.journals:
+        if not changed and not pending.journals and not manner.force:
             return record
-        count = int(record.values.get("sys_mod_count", "0")) + 1
-        changed |= {"sys_updated_on": stamp, "sys_updated_by": user.user_name, "sys_mod_count": str(count)}
-        columns = self._dictionary.columns(actual)
-        stored = {name: to_stored(_type(columns, name), text) for name, text in changed.items()}
-        with self._storage.transaction():
-            self._refuse_duplicates(actual, record.sys_id, changed)
-            self._storage.update(self._dictionary.root(actual), record.sys_id, stored)
-            self._file_journals(actual, record.sys_id, accepted, user, stamp)
-            self._file_history(Record(actual, record.sys_id, record.values), changed | accepted.journals, user, stamp)
+        changed |= self._system_changes(pending, stamp)
+        self._store_changes(pending, changed, stamp, audited=manner.workflow)
         values = {e: text for e, text in {**record.values, **changed}.items() if text}
         metadata.take_in(self._dictionary, actual, values)
-        self._report(Written(actual, record.sys_id, count, "update"))
+        self._report(Written(actual, record.sys_id, int(values.get("sys_mod_count", "0")), "update"))
+        self._tell(pending, values, watched=watched)
         return Record(actual, record.sys_id, values)
+
+    def _system_changes(self, pending: Pending, stamp: str) -> dict[str, str]:
+        if not pending.auto_sys_fields:
+            return pending.explicit
+        count = int(pending.before.get("sys_mod_count", "0")) + 1
+        return {"sys_updated_on": stamp, "sys_updated_by": pending.user.user_name, "sys_mod_count": str(count)}
+
+    def _store_changes(self, pending: Pending, changed: Mapping[str, str], stamp: str, *, audited: bool) -> None:
+        columns = self._dictionary.columns(pending.table)
+        stored = {name: to_stored(_type(columns, name), text) for name, text in changed.items()}
+        with self._storage.transaction():
+            self._refuse_duplicates(pending.table, pending.sys_id, changed)
+            if stored:
+                self._storage.update(self._dictionary.root(pending.table), pending.sys_id, stored)
+            self._file_journals(pending, stamp)
+            if audited:
+                self._file_history(pending, {**changed, **pending.journals}, stamp)
 
     def _new_class(self, record: Record, body: Mapping[str, str]) -> str:
         """A write to sys_class_name reclassifies within the tree (servicenow-api.md 3.3)."""
@@ -193,43 +256,49 @@ class Records:
             return wanted
         return record.table
 
-    def _file_journals(self, table: str, sys_id: str, accepted: Accepted, user: User, stamp: str) -> None:
-        for element, text in accepted.journals.items():
+    def _file_journals(self, pending: Pending, stamp: str) -> None:
+        for element, text in pending.journals.items():
             row: dict[str, Stored] = {
                 "sys_id": self.new_id(),
                 "sys_class_name": "sys_journal_field",
-                "name": table,
+                "name": pending.table,
                 "element": element,
-                "element_id": sys_id,
+                "element_id": pending.sys_id,
                 "value": text,
                 "sys_created_on": stamp,
-                "sys_created_by": user.user_name,
+                "sys_created_by": pending.user.user_name,
             }
             self._storage.insert("sys_journal_field", row)
 
-    def _file_history(self, before: Record, changed: Mapping[str, str], user: User, stamp: str) -> None:
+    def _file_history(self, pending: Pending, changed: Mapping[str, str], stamp: str) -> None:
         """One sys_audit row per changed column, on audited tables."""
-        if not audit.changes_filed(self._dictionary, before.table):
+        if not audit.changes_filed(self._dictionary, pending.table):
             return
+        before = pending.before
+        checkpoint = int(changed.get("sys_mod_count") or before.get("sys_mod_count", "0"))
         for element, new in changed.items():
             if element not in audit.UNAUDITED:
-                change = audit.Change(before.table, before.sys_id, element, before.values.get(element, ""), new)
-                checkpoint = int(changed["sys_mod_count"])
-                self._storage.insert("sys_audit", audit.history(change, checkpoint, self._entry(user, stamp)))
+                change = audit.Change(pending.table, pending.sys_id, element, before.get(element, ""), new)
+                row = audit.history(change, checkpoint, self._entry(pending.user, stamp))
+                self._storage.insert("sys_audit", row)
 
     # -- delete ------------------------------------------------------------------------------------------------
 
-    def delete(self, record: Record, user: User) -> None:
+    def delete(self, record: Record, user: User, *, manner: Manner = _USUAL) -> None:
+        stamp = self._clock.stamp()
+        pending = Pending("delete", record.table, record.sys_id, record.values, dict(record.values), {}, user)
+        watched = self._apply_rules(pending, manner, {}, stamp)
         with self._storage.transaction():
             self._storage.delete(self._dictionary.root(record.table), record.sys_id)
-            if audit.deletions_filed(self._dictionary, record.table):
+            if manner.workflow and audit.deletions_filed(self._dictionary, record.table):
                 deleted = audit.Deleted(record.table, record.sys_id, record.values)
                 shown = record.values.get(self._dictionary.display_column(record.table), "")
-                row = audit.deletion(deleted, shown, self._entry(user, self._clock.stamp()))
+                row = audit.deletion(deleted, shown, self._entry(user, stamp))
                 self._storage.insert("sys_audit_delete", row)
         metadata.take_out(self._dictionary, record.table, record.values)
         count = int(record.values.get("sys_mod_count", "0"))
         self._report(Written(record.table, record.sys_id, count, "delete"))
+        self._tell(pending, record.values, watched=watched)
 
     def _entry(self, user: User, stamp: str) -> audit.Entry:
         return audit.Entry(self.new_id(), user.user_name, stamp)

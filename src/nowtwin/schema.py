@@ -26,3 +26,11 @@ def _shipped() -> Dictionary:
 def shipped_dictionary() -> Dictionary:
     """A dictionary of one's own with the shipped schema."""
     return _shipped().copy()
+
+
+@cache
+def stock_default_scripts() -> frozenset[str]:
+    """The `javascript:` defaults of shipped columns. They call script includes of the platform, which are not shipped."""
+    shipped = _shipped()
+    defaults = (column.default or "" for table in shipped.tables for column in shipped.own_columns(table))
+    return frozenset(default for default in defaults if default.startswith("javascript:"))

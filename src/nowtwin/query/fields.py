@@ -19,7 +19,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     alias: str | None
     table: str
 
@@ -34,7 +34,7 @@ class Source:
         self.alias = alias
         self.roots: set[str] = set()
         self._joins: list[str] = []
-        self._places: dict[str, _Place] = {"": _Place(alias, table)}
+        self._places: dict[str, Place] = {"": Place(alias, table)}
         self._from = self._relation(table)
 
     def from_clause(self) -> str:
@@ -76,27 +76,27 @@ class Source:
             return field.sql
         return self.display(f"{path}.{element}", shown) if shown.column.reference else shown.sql
 
-    def _column_sql(self, place: _Place, element: str) -> str:
+    def _column_sql(self, place: Place, element: str) -> str:
         if place.alias is None:
             return NOTHING
         if place.table == METADATA_ROOT or self.storage.has(self.dictionary.root(place.table), element):
             return f"{place.alias}.{quote(element)}"
         return NOTHING
 
-    def _step(self, place: _Place, path: str, step: str) -> _Place | None:
+    def _step(self, place: Place, path: str, step: str) -> Place | None:
         if path in self._places:
             return self._places[path]
         column = self.dictionary.column(place.table, step)
         if column is None or column.reference is None or column.reference not in self.dictionary.tables:
             return None
-        target = _Place(None, column.reference)
+        target = Place(None, column.reference)
         key = self._column_sql(place, step)
         root = self.dictionary.root(column.reference)
         if key != NOTHING and (column.reference == METADATA_ROOT or self.storage.has(root, "sys_id")):
             alias = f"{self.alias}{len(self._places)}"
             relation = self._relation(column.reference)
             self._joins.append(f"LEFT JOIN {relation} AS {alias} ON {alias}.{quote(column.reference_key)} = {key}")
-            target = _Place(alias, column.reference)
+            target = Place(alias, column.reference)
         self._places[path] = target
         return target
 

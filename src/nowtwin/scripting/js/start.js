@@ -1,0 +1,4 @@
+// Last: what scripts find is now complete.
+
+rememberGlobals();
+return invoke;

@@ -1,0 +1,31 @@
+"""What scripts need of the instance they run on."""
+
+from random import Random
+from typing import Protocol
+
+from nowtwin.access import Access
+from nowtwin.clock import Clock
+from nowtwin.dictionary import Dictionary
+from nowtwin.query.dates import Moment
+from nowtwin.reading import Reader
+from nowtwin.records import Records
+from nowtwin.storage import Storage
+from nowtwin.switches import Switches
+from nowtwin.users import User
+
+
+class Platform(Protocol):
+    dictionary: Dictionary
+    storage: Storage
+    reader: Reader
+    records: Records
+    clock: Clock
+    switches: Switches
+    access: Access
+    random: Random
+    url: str
+
+    def prepare(self, table: str) -> None: ...
+    def property(self, name: str) -> str: ...
+    def moment(self, user: User) -> Moment: ...
+    def user(self, user_name: str) -> User | None: ...
