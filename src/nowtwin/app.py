@@ -20,6 +20,7 @@ from nowtwin.clock import wall_seconds
 from nowtwin.faults import FaultRule, Target
 from nowtwin.http import Answer, Request, query_pairs
 from nowtwin.instance import Instance
+from nowtwin.web import site
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -102,6 +103,8 @@ class App:
             return Answer(
                 414, b"<html><body><h1>414 Request-URI Too Large</h1></body></html>", content_type="text/html"
             )
+        if site.PATHS.fullmatch(request.path):
+            return site.answer(self._instance, request)
         long_list = request.method == "GET" and table.listing_of(request).limit > _LONG_LIST
         if long_list or self._instance.scripts.may_block(writes=request.method not in {"GET", "HEAD"}):
             return await asyncio.to_thread(routes.answer, self._instance, request)

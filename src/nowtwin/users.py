@@ -111,6 +111,9 @@ class Accounts:
             del self._sessions[next(iter(self._sessions))]
         return session
 
+    def close_session(self, session: str) -> None:
+        self._sessions.pop(session, None)
+
     def session_user(self, session: str) -> str | None:
         return self._sessions.get(session)
 
