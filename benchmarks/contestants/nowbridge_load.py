@@ -34,12 +34,13 @@ async def _load(task: Task) -> Outcome:
     async with Database(task.dsn) as database:
         row = await _connect(settings, database, task)
         opened = await wiring.open_replica(settings, database, row, wiring.new_holder(settings))
+        parallel = wiring.duties_of(settings).parallel
         try:
+            await _work_in_parallel(opened.replica, parallel)  # a worker looks for work twice a second: nothing yet
             begun = time.perf_counter()
             await opened.replica.prepare()
             prepared = time.perf_counter()
-            parallel = wiring.duties_of(settings).parallel
-            await asyncio.gather(*(_work(opened.replica) for _ in range(parallel)))
+            await _work_in_parallel(opened.replica, parallel)
             loaded = time.perf_counter()
         finally:
             await opened.close()
@@ -57,6 +58,10 @@ async def _connect(settings: Settings, database: Database, task: Task) -> Connec
         async with wiring.instance_of(settings, task.url, SIGN_IN) as instance:
             await add_tables(connection, instance, row, [TableSpec(task.table)], wiring.now)
     return row
+
+
+async def _work_in_parallel(replica: Replica, parallel: int) -> None:
+    await asyncio.gather(*(_work(replica) for _ in range(parallel)))
 
 
 async def _work(replica: Replica) -> None:

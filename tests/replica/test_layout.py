@@ -118,9 +118,10 @@ def test_a_table_without_a_key_is_refused() -> None:
 
 @pytest.mark.trap("29")
 @pytest.mark.parametrize(
-    ("total", "page", "shards"), [(0, 1000, 1), (999, 1000, 1), (3_500, 1000, 3), (10**6, 1000, 16)]
+    ("total", "page", "shards"),
+    [(0, 1000, 1), (800, 1000, 1), (3_500, 1000, 4), (100_000, 10_000, 12), (10**6, 1000, 16)],
 )
-def test_a_table_is_cut_into_no_more_shards_than_it_has_pages(total: int, page: int, shards: int) -> None:
+def test_a_table_is_cut_into_shards_that_mostly_take_one_call_each(total: int, page: int, shards: int) -> None:
     ranges = shard_ranges(total, page)
     assert len(ranges) == shards
     assert ranges[0][0] is None

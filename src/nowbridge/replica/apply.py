@@ -18,13 +18,13 @@ from nowbridge.servicenow.wire import Page
 from nowbridge.store import labels as label_store
 from nowbridge.store import load, tables
 from nowbridge.store.database import Connection
-from nowbridge.store.load import NotEmpty, Target, Unstorable
+from nowbridge.store.load import Encoded, NotEmpty, Target, Unstorable
 from nowbridge.store.tables import TableRow
 
 AfterRows = Callable[[Connection, int], Awaitable[None]]
 """Runs in the transaction that holds the rows, with the number of rows that changed: moves the cursor."""
 
-Write = Callable[[Connection, bytes, int], Awaitable[int]]
+Write = Callable[[Connection, Encoded, int], Awaitable[int]]
 """Brings encoded rows, so many of them, into the table; returns how many changed."""
 
 
@@ -97,7 +97,7 @@ class TableLoader:
             await after(connection, changed)
             return changed
 
-    async def _prepared(self, page: Page) -> tuple[bytes, Labels]:
+    async def _prepared(self, page: Page) -> tuple[Encoded, Labels]:
         """The page as COPY text, and the labels in it. Mostly they are all in memory, so that is tried first."""
         labels = await self._labeller.held()
         try:
@@ -107,7 +107,7 @@ class TableLoader:
             labels = await self._labeller.words(self.layout, columns)
             return await self._encoded(page, labels), labels
 
-    async def _encoded(self, page: Page, labels: Labels) -> bytes:
+    async def _encoded(self, page: Page, labels: Labels) -> Encoded:
         """In steps of some milliseconds on the event loop, so that heartbeats and answers go on. A thread would not make
         it parallel (one interpreter lock), only make the loop wait for that lock at every call into the system.
         """
@@ -115,7 +115,7 @@ class TableLoader:
         for part in rows.encode_page(self.layout, page, labels):
             parts.append(part)
             await asyncio.sleep(0)
-        return b"".join(parts)
+        return parts
 
     def _without_misfits(self, page: Page) -> tuple[Page, tuple[misfits.Misfit, ...]]:
         columns, found = misfits.without_misfits(self.layout, as_columns(page))
@@ -127,16 +127,16 @@ class TableLoader:
             return {}
         return dict(zip(page.ids, (text or None for text in page.column(display)), strict=True))
 
-    async def _copy_new(self, connection: Connection, prepared: bytes, count: int) -> int:
+    async def _copy_new(self, connection: Connection, prepared: Encoded, count: int) -> int:
         await load.copy_new(connection, self.target, prepared)
         return count
 
-    async def _merge_backfill(self, connection: Connection, prepared: bytes, count: int) -> int:
+    async def _merge_backfill(self, connection: Connection, prepared: Encoded, count: int) -> int:
         await load.stage(connection, self.target, prepared)
         await load.merge(connection, self.target, source="backfill", now=self._labeller.clock())
         return count
 
-    async def _merge_poll(self, connection: Connection, prepared: bytes, count: int) -> int:
+    async def _merge_poll(self, connection: Connection, prepared: Encoded, count: int) -> int:
         del count
         await load.stage(connection, self.target, prepared)
         merged = await load.merge(connection, self.target, source="poll", now=self._labeller.clock())

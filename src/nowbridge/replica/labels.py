@@ -86,6 +86,12 @@ class Labeller:
                     held.update(await self._look_up(table, list(missing), memory.displays.get(table)))
         return memory.labels
 
+    async def learn(self, table: str, words: Mapping[str, str | None]) -> None:
+        """Keep words that were just stored, while there is room: whoever lists a table mostly loads one next."""
+        memory = await self._current()
+        if memory.size + len(words) <= REMEMBERED:
+            memory.records.setdefault(table, {"": ""}).update({key: label or key for key, label in words.items()})
+
     async def still_current(self, connection: Connection, labels: Labels) -> bool:
         """Whether the words given out still hold, asked inside the transaction that writes them."""
         generation = await store.generation(connection, self.connection_id)
@@ -168,6 +174,7 @@ async def list_labels(labeller: Labeller, source: store.LabelSource) -> int:
         )
         async with labeller.database.transaction() as connection:
             await store.remember(connection, labeller.connection_id, source.table, words, now=labeller.clock())
+        await labeller.learn(source.table, words)
         sweep.received(page.ids, None, page.rows, answer.total_count)
     async with labeller.database.transaction() as connection:
         await store.mark_listed(connection, labeller.connection_id, source.table, now=labeller.clock())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -68,10 +69,13 @@ def target_of(row: TableRow, layout: Layout) -> Target:
 
 
 def shard_ranges(total: int, page_rows: int) -> list[tuple[str | None, str | None]]:
-    """Cut the sys_ids into at most sixteen ranges, no more than there are pages: `low < sys_id <= high`.
+    """Cut the sys_ids into at most sixteen ranges: `low < sys_id <= high`.
+
+    As sys_ids are random, a range meant to fill a page would take a second call for its overflow every other time, so
+    ranges are cut to seven eighths of a page (what a sweep knows to be the last page is a sixteenth less than full).
 
     The ends are open, so ids that are no 32 hex digits (`global`, `glide.maint`) fall into the last range.
     """
-    count = max(1, min(SHARDS_AT_MOST, total // page_rows))
+    count = max(1, min(SHARDS_AT_MOST, math.ceil(total / (page_rows * 7 / 8))))
     marks = [f"{(at * 16**4) // count:04x}" for at in range(1, count)]
     return list(zip([None, *marks], [*marks, None], strict=True))

@@ -81,10 +81,10 @@ async def exists(connection: Connection, relation: Relation) -> bool:
 
 
 async def create_indexes(connection: Connection, relation: Relation, columns: Sequence[str]) -> None:
-    """One index a column, made after the first load, when it is cheapest. `columns` are of a table keyed by sys_id.
+    """One index a column, made after the first load, when it is cheapest.
 
-    Only the indexed columns are analysed here: all columns of a wide table take longer than its whole load did, and
-    autovacuum comes for them within a minute (ANALYZE of some columns leaves its count of changed rows alone).
+    The planner knows the table's size from them. Its columns are left to autovacuum, which comes within a minute: to
+    analyse all columns of a wide table takes longer than its whole load did.
     """
     for column in columns:
         name = f"{relation.name[:40]}_{column[:20]}_idx"
@@ -93,5 +93,3 @@ async def create_indexes(connection: Connection, relation: Relation, columns: Se
                 sql.Identifier(name), relation.identifier, sql.Identifier(column)
             )
         )
-    names = sql.SQL(", ").join(map(sql.Identifier, ("sys_id", *columns)))
-    await connection.execute(sql.SQL("ANALYZE {} ({})").format(relation.identifier, names))

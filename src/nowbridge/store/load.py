@@ -19,6 +19,8 @@ from nowbridge.store.ddl import Relation
 
 COPY_OPTIONS = sql.SQL("(FORMAT text, DELIMITER E'\\x1f', NULL '')")
 Source = Literal["backfill", "poll", "verify"]
+Encoded = Sequence[bytes]
+"""Rows as COPY text, in as many parts as they were made in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,12 @@ class Unstorable(Exception):
     """A value does not fit its column's type; which one is for `replica.misfits` to find."""
 
 
-async def copy_new(connection: Connection, target: Target, rows: bytes) -> None:
+async def copy_new(connection: Connection, target: Target, rows: Encoded) -> None:
     """COPY rows that are not there yet. Raises NotEmpty when one is: then stage and merge, in a new transaction."""
     await _copy(connection, target.relation.identifier, target.column_list, rows)
 
 
-async def stage(connection: Connection, target: Target, rows: bytes) -> None:
+async def stage(connection: Connection, target: Target, rows: Encoded) -> None:
     """COPY rows into the connection's own staging table; it is empty again at the end of the transaction."""
     table = sql.Identifier("pg_temp", target.stage)
     found = await (await connection.execute("SELECT to_regclass(%s)", (f"pg_temp.{target.stage}",))).fetchone()
@@ -110,11 +112,12 @@ async def mark_complete(connection: Connection, relation: Relation, *, now: date
     )
 
 
-async def _copy(connection: Connection, table: sql.Composable, columns: sql.Composable, rows: bytes) -> None:
+async def _copy(connection: Connection, table: sql.Composable, columns: sql.Composable, rows: Encoded) -> None:
     statement = sql.SQL("COPY {} ({}) FROM STDIN {}").format(table, columns, COPY_OPTIONS)
     try:
         async with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            await copy.write(rows)
+            for part in rows:
+                await copy.write(part)
     except psycopg.errors.UniqueViolation as error:
         raise NotEmpty from error
     except psycopg.DataError as error:
