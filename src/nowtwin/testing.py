@@ -29,8 +29,9 @@ def serve(instance: Instance, *, tls: bool = False) -> Iterator[RunningServer]:
     """Serve the instance on a free loopback port until the block ends."""
     server = Server(instance, tls_port=0 if tls else None)
     instance.url = server.tls_url or server.url
+    instance.url = server.tls_url or server.url
     server.start()
     try:
-        yield RunningServer(server.tls_url or server.url, instance, server.certificate)
+        yield RunningServer(instance.url, instance, server.certificate)
     finally:
         server.stop()
