@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nowtwin.errors import Refused
-from nowtwin.instance import Instance
+from nowtwin.ground import Ground
 from nowtwin.records import Record
 from nowtwin.users import User
 from nowtwin.values import number_of
@@ -34,7 +34,7 @@ class File:
     content: bytes
 
 
-def store(instance: Instance, owner: Record, file: File, user: User, *, created_on: str = "") -> Record:
+def store(instance: Ground, owner: Record, file: File, user: User, *, created_on: str = "") -> Record:
     """Attach a file to a record. Raises Refused where a system property forbids its size or its extension."""
     _refuse_forbidden(instance, file)
     packed = gzip.compress(file.content, mtime=0)
@@ -58,7 +58,7 @@ def store(instance: Instance, owner: Record, file: File, user: User, *, created_
     return record
 
 
-def _refuse_forbidden(instance: Instance, file: File) -> None:
+def _refuse_forbidden(instance: Ground, file: File) -> None:
     limit = number_of(instance.property("com.glide.attachment.max_size")) or _MAX_MEGABYTES
     if len(file.content) > limit * _MEGABYTE:
         raise Refused(400, "Failed to create the attachment", f"File size exceeds the limit of {limit} MB")
@@ -81,7 +81,7 @@ def _chunks(sys_id: str, text: str) -> list[Mapping[str, str]]:
     ]
 
 
-def content(instance: Instance, sys_id: str) -> bytes:
+def content(instance: Ground, sys_id: str) -> bytes:
     """The bytes of an attachment; none for one whose content was never stored (a loaded row)."""
     instance.storage.ensure(CONTENT, ("sys_attachment", "data", "position"))
     sql = "SELECT data FROM sys_attachment_doc WHERE sys_attachment = ? ORDER BY position"
@@ -89,7 +89,7 @@ def content(instance: Instance, sys_id: str) -> bytes:
     return gzip.decompress(packed) if packed else b""
 
 
-def drop_content(instance: Instance, sys_id: str) -> None:
+def drop_content(instance: Ground, sys_id: str) -> None:
     """Content and attributes go with their attachment."""
     for table in (CONTENT, ATTRIBUTES):
         instance.storage.ensure(table, ("sys_attachment",))
@@ -98,7 +98,7 @@ def drop_content(instance: Instance, sys_id: str) -> None:
             instance.storage.delete(table, str(row_id))
 
 
-def attributes(instance: Instance, sys_id: str) -> dict[str, tuple[str, str]]:
+def attributes(instance: Ground, sys_id: str) -> dict[str, tuple[str, str]]:
     """Key to (sys_id of the row, value)."""
     instance.storage.ensure(ATTRIBUTES, ("sys_attachment", "key", "value"))
     sql = 'SELECT sys_id, "key", value FROM sys_attachment_attribute WHERE sys_attachment = ? ORDER BY "key"'

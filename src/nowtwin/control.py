@@ -210,6 +210,7 @@ def _jobs(instance: Instance, _request: Request) -> object:
 
 def _settle_jobs(instance: Instance, request: Request) -> object:
     """Run what is queued without its delay; `settled` is False when something was still going on after `timeout`."""
+    instance.consequences.assets.run_job()
     settled = instance.scripts.jobs.settle(float(request.param("timeout", "30")))
     return {"settled": settled, "pending": instance.scripts.jobs.pending()}
 

@@ -19,6 +19,7 @@ from nowtwin.acl import RuleBook
 from nowtwin.calls import Calls
 from nowtwin.clock import Clock, wall_seconds
 from nowtwin.dictionary import Column
+from nowtwin.consequences import Consequences
 from nowtwin.faults import Faults
 from nowtwin.query.dates import Moment
 from nowtwin.query.parse import parse
@@ -113,6 +114,8 @@ class Instance:
         self._users: dict[str, tuple[tuple[int, ...], User | None]] = {}
         for root, column in (("sys_user", "user_name"), ("task", "number"), ("sys_properties", "name")):
             self.storage.index(root, (column,), collate="NOCASE")
+        self.consequences = Consequences(self)
+        self.records.built_in = self.consequences
         self.storage.index("sys_journal_field", ("element_id", "element"))
         self.storage.index("sys_dictionary", ("name", "element"))
         for column in ("name", "serial_number"):

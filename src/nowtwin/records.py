@@ -19,7 +19,7 @@ from nowtwin.storage import Storage
 from nowtwin.switches import Switches
 from nowtwin.users import User
 from nowtwin.values import Stored, to_stored
-from nowtwin.write_rules import Manner, Pending, WriteRules
+from nowtwin.write_rules import BuiltInRules, Manner, Pending, WriteRules
 
 _MAX_ID = 32
 _USUAL = Manner()
@@ -67,6 +67,7 @@ class Records:
         self.numbering = Numbering(dictionary, storage)
         self.rules: WriteRules | None = None
         """Business rules, where the instance has scripts."""
+        self.built_in: BuiltInRules | None = None
 
     def read(self, table: str, sys_id: str) -> Record | None:
         """The record if it is of this table or of a class below it."""
@@ -137,14 +138,21 @@ class Records:
             lineage = self._dictionary.lineage(pending.table)
             write = rules.Write(lineage, pending.before, pending.values, pending.user.sys_id, stamp)
             pending.values |= rules.derive(write)
+            if self.built_in and self.built_in.watches(pending):
+                self.built_in.before(pending)
         if watching:
             watching.before(pending, engines_ran=True)
         return watching is not None
 
     def _tell(self, pending: Pending, values: Mapping[str, str], *, watched: bool) -> None:
-        """The write is in the database: business rules that come after."""
+        """The write is in the database: the platform's further rules, and business rules that come after."""
+        following = self.built_in if pending.workflow and self.built_in and self.built_in.watches(pending) else None
+        if not following and not watched:
+            return
+        pending.values = dict(values)
+        if following:
+            following.after(pending)
         if watched and pending.workflow and self.rules:
-            pending.values = dict(values)
             self.rules.after(pending)
 
     def defaults(self, table: str, user: User) -> dict[str, str]:

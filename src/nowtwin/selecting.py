@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from nowtwin.instance import Instance
+from nowtwin.ground import Ground
 from nowtwin.query.parse import Clause, Query, Term, parse
 from nowtwin.reading import Wanted
 
@@ -17,7 +17,7 @@ def equalities(values: Mapping[str, str], condition: str = "") -> Query:
 
 
 def select(
-    instance: Instance, table: str, query: Query, elements: Sequence[str] = (), limit: int | None = None
+    instance: Ground, table: str, query: Query, elements: Sequence[str] = (), limit: int | None = None
 ) -> list[Row]:
     """Rows of a table and its classes; without `elements` with all columns. sys_id and class are always there."""
     instance.prepare(table)
@@ -28,6 +28,6 @@ def select(
     return [row | {"sys_id": sys_id} for row, sys_id in zip(rows, page.sys_ids, strict=True)]
 
 
-def find(instance: Instance, table: str, values: Mapping[str, str], elements: Sequence[str] = ()) -> Row | None:
+def find(instance: Ground, table: str, values: Mapping[str, str], elements: Sequence[str] = ()) -> Row | None:
     """The first row with these values."""
     return next(iter(select(instance, table, equalities(values), elements, 1)), None)

@@ -74,3 +74,32 @@ class Switches:
     """Scripts may call other machines; otherwise RESTMessageV2 reaches loopback only."""
     outbound_verifies_certificates: bool = True
     """RESTMessageV2 refuses a certificate that the machine does not trust."""
+    assets_created_async: bool = False
+    """Without the property `glide.create_alm_asset.async` a CI's asset is made by the delayed job (11.2)."""
+    asset_ci_with_ire: bool = False
+    """Without the property `glide.asset.create_ci_with_ire` hardware assets make their CI through IRE (11.2)."""
+    asset_job_minutes: int = 15
+    """Minutes between runs of the job that makes delayed assets (11.2)."""
+    model_named_with_manufacturer: bool = True
+    """A model displays as manufacturer and name instead of its name alone (11.2)."""
+    api_semaphore: int = 0
+    """REST requests that one node runs at a time; the next ones queue. 0: no semaphore. `nowtwin serve` sets the
+    documented 4 (10)."""
+    api_queue: int = 50
+    """REST requests that may queue at the semaphore; further ones are 429 (10)."""
+    page_semaphore: int = 0
+    """As `api_semaphore` for everything that is not a REST API; documented is 16 (10)."""
+    page_queue: int = 150
+    """As `api_queue` for everything that is not a REST API (10)."""
+    overload_in_json: bool = False
+    """The 429 of a full semaphore has an error body; otherwise it is a page (1.8)."""
+    session_queue: int = 0
+    """Requests that may queue on one session while another runs; further ones are 202 without a body. 0: requests of
+    a session run side by side. `nowtwin serve` sets the documented 10 (1.9)."""
+    quota_seconds: float = 60.0
+    """Service time after which a transaction of the Table, Aggregate, Attachment or Import Set API is cancelled in
+    mid-answer; counted in the service time of the twin's latency (1.9, 10)."""
+    batch_items_rate_limited: bool = True
+    """Requests inside a batch count against rate limit rules and may be 429 themselves (5)."""
+    rate_limit_commit_seconds: int = 30
+    """How long the nodes keep their rate limit counts to themselves, so that a limit can be overshot (1.8)."""

@@ -60,3 +60,16 @@ class WriteRules(Protocol):
 
     def default_value(self, script: str, table: str, values: Mapping[str, str], user: User) -> str:
         """The value of a column's `javascript:` default; empty where it has none."""
+
+
+class BuiltInRules(Protocol):
+    """What the platform does by itself to other records when one is written."""
+
+    def watches(self, pending: Pending) -> bool:
+        """Whether any of them looks at this write."""
+
+    def before(self, pending: Pending) -> None:
+        """Complete the record on its way. Raises Refused 403 where a rule forbids the write."""
+
+    def after(self, pending: Pending) -> None:
+        """The write is in the database; `pending.values` are the stored columns."""

@@ -57,7 +57,6 @@ def read_or_change(instance: Instance, request: Request, found: "re.Match[str]")
         record = instance.record(TABLE, row["sys_id"])
         if request.method == "DELETE":
             instance.records.delete(record, request.caller)
-            attachments.drop_content(instance, record.sys_id)
             return Answer(204, content_type=None, rows=1)
         if request.method in {"PATCH", "PUT"}:
             name = body_of(request).get("file_name", "")

@@ -1,0 +1,293 @@
+"""Assets and CIs: one makes the other by model category, and mapped columns follow (servicenow-api.md 11.2).
+
+Built-in rules of the platform, run by `consequences`. Mappings are records (alm_asset_ci_field_mapping,
+alm_asset_ci_state_mapping). A write that a rule makes here does not set off the rule of the other tree again.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from nowtwin.errors import Refused, failed
+from nowtwin.ground import Ground
+from nowtwin.query.parse import parse
+from nowtwin.records import Record
+from nowtwin.selecting import Row, find, select
+from nowtwin.users import User
+from nowtwin.write_rules import Pending
+
+QUEUE = "alm_asset_creation_queue"
+JOB = "Asset - Create asset delayed sync"
+_RETIRED = "7"
+_IN_STOCK = "6"
+_NO_CI = frozenset({"alm_consumable", "alm_license"})
+"""Asset classes whose categories may not name a CI class (rule "Enforce CI Rules")."""
+
+
+class Assets:
+    def __init__(self, instance: Ground) -> None:
+        self._instance = instance
+        self._mirroring = False
+        self._due: datetime | None = None
+
+    # -- before the write --------------------------------------------------------------------------------------
+
+    def complete_asset(self, pending: Pending) -> None:
+        """Display name, default substatus, retirement. Raises Refused 403 where IRE mode forbids the insert."""
+        values, before = pending.values, pending.before
+        if any(_differs(pending, element) for element in ("asset_tag", "model", "display_name")) or not before:
+            values["display_name"] = self._display_name(values)
+        status = values.get("install_status", "")
+        if status == _IN_STOCK and _differs(pending, "install_status") and not values.get("substatus"):
+            values["substatus"] = "available"
+        if status == _RETIRED and before.get("install_status") != _RETIRED:
+            values |= dict.fromkeys(("assigned_to", "stockroom", "reserved_for"), "")
+            values["retired"] = values.get("retired") or self._instance.clock.stamp()[:10]
+        if pending.operation == "insert" and self._makes_ci_with_ire(values):
+            self._require_new_serial(values)
+
+    def _display_name(self, values: Mapping[str, str]) -> str:
+        """`P1000479 - Apple MacBook Pro 15"`, as the demo records of ServiceNow show it."""
+        model = self._instance.read("cmdb_model", values.get("model", "")) or {}
+        parts = (values.get("asset_tag", ""), model.get("display_name") or model.get("name", ""))
+        return " - ".join(filter(None, parts)) or "Unknown"
+
+    def _require_new_serial(self, values: Mapping[str, str]) -> None:
+        serial = values.get("serial_number", "")
+        if not serial:
+            raise failed("Serial number is required to create an asset with its configuration item")
+        for table in ("alm_asset", "cmdb_ci"):
+            if find(self._instance, table, {"serial_number": serial}, ("sys_id",)):
+                raise failed(f"Serial number {serial} already exists on a record of {table}")
+
+    def check_category(self, pending: Pending) -> None:
+        """Raises Refused 403 for a category of consumables or licences that names a CI class."""
+        asset_class = pending.values.get("asset_class", "")
+        if pending.values.get("cmdb_ci_class") and _NO_CI.intersection(self._instance.dictionary.lineage(asset_class)):
+            raise failed(f"A category with asset class {asset_class} cannot have a CI class")
+
+    def name_model(self, pending: Pending) -> None:
+        """A model displays as manufacturer and name (the composition is an assumption, a switch)."""
+        values = pending.values
+        if not any(_differs(pending, element) for element in ("name", "manufacturer", "display_name")):
+            return
+        name = values.get("name", "")
+        company = self._instance.read("core_company", values.get("manufacturer", "")) or {}
+        maker = company.get("name", "") if self._instance.switches.model_named_with_manufacturer else ""
+        values["display_name"] = name if name.startswith(maker) else f"{maker} {name}".strip()
+
+    # -- after the write ---------------------------------------------------------------------------------------
+
+    def follow_asset(self, pending: Pending) -> None:
+        """A new asset makes its CI, a changed one changes it."""
+        if self._mirroring or pending.values.get("skip_sync") == "true":
+            return
+        with self._mirror():
+            if pending.operation == "insert":
+                if not pending.values.get("ci"):
+                    self._create_ci(pending)
+            elif pending.operation == "update":
+                self._update_ci(pending)
+            elif pending.values.get("ci"):
+                self._write("cmdb_ci", pending.values["ci"], {"asset": ""}, pending.user)
+
+    def follow_ci(self, pending: Pending) -> None:
+        """A new CI, or one that got a model, makes its asset; a changed one changes it."""
+        if self._mirroring or pending.values.get("skip_sync") == "true":
+            return
+        with self._mirror():
+            if pending.operation == "delete":
+                if pending.values.get("asset"):
+                    self._write("alm_asset", pending.values["asset"], {"ci": ""}, pending.user)
+            elif pending.values.get("asset"):
+                self._update_asset(pending)
+            elif pending.values.get("model_id", "") != pending.before.get("model_id", ""):
+                self._plan_asset(pending)
+
+    @contextmanager
+    def _mirror(self) -> Iterator[None]:
+        self._mirroring = True
+        try:
+            yield
+        finally:
+            self._mirroring = False
+
+    # -- asset to CI -------------------------------------------------------------------------------------------
+
+    def _ci_class(self, values: Mapping[str, str]) -> str:
+        """From the model, else from the category; empty where neither names a class."""
+        model = self._instance.read("cmdb_model", values.get("model", "")) or {}
+        category = self._instance.read("cmdb_model_category", values.get("model_category", "")) or {}
+        name = model.get("cmdb_ci_class") or category.get("cmdb_ci_class", "")
+        return name if "cmdb_ci" in self._instance.dictionary.lineage(name) else ""
+
+    def _makes_ci_with_ire(self, values: Mapping[str, str]) -> bool:
+        set_to = self._instance.property("glide.asset.create_ci_with_ire")
+        on = set_to == "true" if set_to else self._instance.switches.asset_ci_with_ire
+        return on and "cmdb_ci_hardware" in self._instance.dictionary.lineage(self._ci_class(values))
+
+    def _create_ci(self, pending: Pending) -> None:
+        table = self._ci_class(pending.values)
+        if not table:
+            return
+        model = self._instance.read("cmdb_model", pending.values.get("model", "")) or {}
+        name = model.get("display_name") or model.get("name", "")
+        values = self._to_ci(pending.table, pending.values, pending.values) | {"asset": pending.sys_id, "name": name}
+        if model.get("manufacturer"):
+            values["manufacturer"] = model["manufacturer"]
+        if self._makes_ci_with_ire(pending.values):
+            values |= {
+                "name": f"{pending.values.get('serial_number', '')} - {model.get('name', '')}",
+                "discovery_source": "SNAssetManagement",
+            }
+        switches = replace(self._instance.switches, read_only_columns_protected=False)
+        ci = self._instance.records.insert(table, values, pending.user, switches)
+        self._write(pending.table, pending.sys_id, {"ci": ci.sys_id}, pending.user)
+
+    def _update_ci(self, pending: Pending) -> None:
+        ci = self._instance.records.read("cmdb_ci", pending.values.get("ci", ""))
+        if ci is None:
+            return
+        changed = {e: pending.values.get(e, "") for e in {*pending.values, *pending.before} if _differs(pending, e)}
+        values = self._to_ci(pending.table, changed, pending.values)
+        if values:
+            self._write("cmdb_ci", ci.sys_id, values, pending.user)
+
+    def _to_ci(self, table: str, changed: Mapping[str, str], whole: Mapping[str, str]) -> dict[str, str]:
+        mapped = self._fields(table, "asset_to_ci")
+        values = {mapped[element]: text or "NULL" for element, text in changed.items() if element in mapped}
+        if changed.get("install_status") or changed.get("substatus"):
+            status, substatus = whole.get("install_status", ""), whole.get("substatus", "")
+            rows = select(
+                self._instance, "alm_asset_ci_state_mapping", parse(f"asset_state={status}^sync_direction!=ci_to_asset")
+            )
+            for row in sorted(rows, key=lambda row: row["asset_substatus"] != substatus):
+                if row["asset_substatus"] in {"", substatus}:
+                    return values | _filled(
+                        {"install_status": row["ci_state"], "hardware_status": row["ci_hardware_status"]}
+                    )
+        return values
+
+    def _fields(self, table: str, direction: str) -> dict[str, str]:
+        """Mapped columns of an asset class: asset column to CI column."""
+        lineage = self._instance.dictionary.lineage(table)
+        rows = select(self._instance, "alm_asset_ci_field_mapping", parse("active=true"))
+        found = [r for r in rows if r["asset_class"] in lineage and r["sync_direction"] in {"", "both", direction}]
+        return {row["asset_field"]: row["ci_field"] for row in found}
+
+    # -- CI to asset -------------------------------------------------------------------------------------------
+
+    def _plan_asset(self, pending: Pending) -> None:
+        """Make the asset now, or leave it to the job where the instance does that (11.2: up to 15 minutes later)."""
+        record = Record(pending.table, pending.sys_id, dict(pending.values))
+        if self._asset_class(record) is None:
+            return
+        set_to = self._instance.property("glide.create_alm_asset.async")
+        if not (set_to == "true" if set_to else self._instance.switches.assets_created_async):
+            self._create_asset(record, pending.user)
+            return
+        self._instance.load(QUEUE, [{"ci": pending.sys_id, "state": "pending"}])
+        self._due = self._due or self._next_run()
+
+    def _next_run(self) -> datetime:
+        minutes = max(1, self._instance.switches.asset_job_minutes)
+        now = self._instance.clock.now().replace(second=0, microsecond=0)
+        return now + timedelta(minutes=minutes - now.minute % minutes)
+
+    def _asset_class(self, ci: Record) -> tuple[str, Row] | None:
+        """The class of the asset that a CI should have, and its category; None where it should have none."""
+        model = self._instance.read("cmdb_model", ci.values.get("model_id", ""))
+        if model is None or model.get("asset_tracking_strategy") == "do_not_track":
+            return None
+        category = self._category(model, ci.table)
+        if category is None:
+            return None
+        consumable = model.get("asset_tracking_strategy") == "track_as_consumable"
+        name = "alm_consumable" if consumable else category.get("asset_class", "")
+        return (name, category) if "alm_asset" in self._instance.dictionary.lineage(name) else None
+
+    def _category(self, model: Mapping[str, str], table: str) -> Row | None:
+        """The model's category that names the CI's class, or the nearest ancestor of it."""
+        ids = [part for part in model.get("cmdb_model_category", "").split(",") if part]
+        rows = [row for sys_id in ids if (row := self._instance.read("cmdb_model_category", sys_id))]
+        lineage = self._instance.dictionary.lineage(table)
+        fitting = [row for row in rows if row.get("cmdb_ci_class") in lineage]
+        return min(fitting, key=lambda row: lineage.index(row["cmdb_ci_class"]), default=None)
+
+    def _create_asset(self, ci: Record, user: User) -> None:
+        found = self._asset_class(ci)
+        if found is None:
+            return
+        name, category = found
+        values = self._to_asset(ci, ci.values, name) | {"ci": ci.sys_id, "model_category": category["sys_id"]}
+        switches = replace(self._instance.switches, read_only_columns_protected=False)
+        asset = self._instance.records.insert(name, values, user, switches)
+        self._write("cmdb_ci", ci.sys_id, {"asset": asset.sys_id}, user)
+
+    def _update_asset(self, pending: Pending) -> None:
+        asset = self._instance.records.read("alm_asset", pending.values["asset"])
+        if asset is None:
+            return
+        changed = {e: pending.values.get(e, "") for e in {*pending.values, *pending.before} if _differs(pending, e)}
+        values = self._to_asset(Record(pending.table, pending.sys_id, pending.values), changed, asset.table)
+        if values:
+            self._write("alm_asset", asset.sys_id, values, pending.user)
+
+    def _to_asset(self, ci: Record, changed: Mapping[str, str], asset_class: str) -> dict[str, str]:
+        mapped = {ci_field: field for field, ci_field in self._fields(asset_class, "ci_to_asset").items()}
+        values = {mapped[element]: text or "NULL" for element, text in changed.items() if element in mapped}
+        hardware = "cmdb_ci_hardware" in self._instance.dictionary.lineage(ci.table)
+        if changed.get("install_status") and not hardware:  # for hardware only the asset decides
+            query = parse(f"ci_state={changed['install_status']}^sync_direction!=asset_to_ci^ORDERBYasset_substatus")
+            rows = select(self._instance, "alm_asset_ci_state_mapping", query)
+            if rows:
+                values |= _filled({"install_status": rows[0]["asset_state"], "substatus": rows[0]["asset_substatus"]})
+        return values
+
+    def _write(self, table: str, sys_id: str, values: Mapping[str, str], user: User) -> None:
+        record = self._instance.records.read(table, sys_id)
+        if record is not None:
+            switches = replace(self._instance.switches, read_only_columns_protected=False)
+            self._instance.records.update(record, values, user, switches)
+
+    # -- the delayed job ---------------------------------------------------------------------------------------
+
+    def run_due(self) -> None:
+        """Run the job if its time has come; called with every request, so that the clock may be set at will."""
+        if self._due is not None and self._instance.clock.now() >= self._due:
+            self.run_job()
+
+    def run_job(self) -> int:
+        """Make the assets that wait in the queue now; returns how many. Failures stay in the queue as such."""
+        with self._instance.storage.lock:
+            self._due = None
+            started, made = self._instance.clock.stamp(), 0
+            waiting = select(self._instance, QUEUE, parse("state=pending^ORDERBYsys_created_on"))
+            for row in waiting:
+                ci = self._instance.records.read("cmdb_ci", row["ci"])
+                state, error = "processed", ""
+                if ci is not None and not ci.values.get("asset"):
+                    try:
+                        with self._mirror():
+                            self._create_asset(ci, self._instance.acting("system"))
+                        made += 1
+                    except Refused as refused:
+                        state, error = "error", refused.detail or refused.message
+                if error:
+                    self._instance.storage.update(QUEUE, row["sys_id"], {"state": state, "error": error})
+                else:
+                    self._instance.storage.delete(QUEUE, row["sys_id"])
+            if waiting:
+                log = {"job_name": JOB, "state": "complete", "status_message": f"{made} assets created"}
+                log |= {"started": started, "completed": self._instance.clock.stamp()}
+                self._instance.load("asset_job_log", [log])
+        return made
+
+
+def _differs(pending: Pending, element: str) -> bool:
+    return pending.values.get(element, "") != pending.before.get(element, "")
+
+
+def _filled(values: Mapping[str, str]) -> dict[str, str]:
+    return {element: text for element, text in values.items() if text}

@@ -1,0 +1,71 @@
+"""What the platform's built-in rules do to other records when one is written: assets and CIs, model names, what goes
+with a deleted record (its attachments, a CI's relations).
+
+They stand beside the business rules (`scripting`), which are records; these are part of the platform.
+"""
+
+from nowtwin.assets import Assets
+from nowtwin.attachments import CONTENT, drop_content
+from nowtwin.ground import Ground
+from nowtwin.query.parse import parse
+from nowtwin.selecting import select
+from nowtwin.write_rules import Manner, Pending
+
+_QUIET = Manner(workflow=False)
+_ROOTS = frozenset({"alm_asset", "cmdb", "cmdb_model", "cmdb_model_category"})
+
+
+class Consequences:
+    def __init__(self, instance: Ground) -> None:
+        self._instance = instance
+        self.assets = Assets(instance)
+        instance.storage.index("sys_attachment", ("table_sys_id",))
+        instance.storage.index(CONTENT, ("sys_attachment",))
+
+    def watches(self, pending: Pending) -> bool:
+        """Whether any rule here looks at this write."""
+        return pending.operation == "delete" or self._instance.dictionary.root(pending.table) in _ROOTS
+
+    def before(self, pending: Pending) -> None:
+        """Complete the record on its way. Raises Refused 403 where a rule forbids the write."""
+        if pending.operation == "delete":
+            return
+        root = self._instance.dictionary.root(pending.table)
+        if root == "alm_asset":
+            self.assets.complete_asset(pending)
+        elif root == "cmdb_model":
+            self.assets.name_model(pending)
+        elif root == "cmdb_model_category":
+            self.assets.check_category(pending)
+
+    def after(self, pending: Pending) -> None:
+        """The write is in the database; `pending.values` are the stored columns."""
+        lineage = self._instance.dictionary.lineage(pending.table)
+        if "alm_asset" in lineage:
+            self.assets.follow_asset(pending)
+        elif "cmdb_ci" in lineage:
+            self.assets.follow_ci(pending)
+        if pending.operation == "delete":
+            self._drop_attachments(pending)
+            if "cmdb_ci" in lineage:
+                self._drop_relations(pending)
+
+    def _drop_attachments(self, pending: Pending) -> None:
+        """Content goes with its attachment, attachments go with their record."""
+        storage = self._instance.storage
+        if pending.table == "sys_attachment":
+            drop_content(self._instance, pending.sys_id)
+            return
+        sql = "SELECT sys_id FROM sys_attachment WHERE table_sys_id = ?"
+        for (sys_id,) in storage.rows(sql, (pending.sys_id,)):
+            record = self._instance.records.read("sys_attachment", str(sys_id))
+            if record is not None:
+                self._instance.records.delete(record, pending.user)
+
+    def _drop_relations(self, pending: Pending) -> None:
+        """Relations go with either of their CIs, without an entry in sys_audit_delete (11.2, 9.1)."""
+        query = parse(f"parent={pending.sys_id}^ORchild={pending.sys_id}")
+        for row in select(self._instance, "cmdb_rel_ci", query, ("sys_id",)):
+            record = self._instance.records.read("cmdb_rel_ci", row["sys_id"])
+            if record is not None:
+                self._instance.records.delete(record, pending.user, manner=_QUIET)
