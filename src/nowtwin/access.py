@@ -179,4 +179,4 @@ def _looked_at(condition: Condition) -> Iterable[tuple[str, str]]:
     if isinstance(condition, Term):
         yield condition.field, "query_match" if condition.operator in _MATCH else "query_range"
     elif isinstance(condition, RelatedList):
-        yield "sys_id", "query_match"
+        yield condition.own, "query_match"

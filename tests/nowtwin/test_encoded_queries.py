@@ -247,6 +247,19 @@ def test_related_rows_are_counted(filled: Talk) -> None:
     assert "Beth Anglin" not in filled.names("sys_user", "RLQUERYincident.caller_id,=0^ENDRLQUERY", "name")
 
 
+def test_a_join_asks_for_at_least_one_row_on_the_other_side(filled: Talk) -> None:
+    query = "JOINsys_user.sys_id=incident.caller_id!state=1^priority=1"
+    assert filled.names("sys_user", query, "name") == filled.names(
+        "sys_user", "RLQUERYincident.caller_id,>0^state=1^priority=1^ENDRLQUERY", "name"
+    )
+    assert filled.names("sys_user", "JOINsys_user.sys_id=incident.caller_id!state=1^ORDERBYname", "name") == [
+        "Beth Anglin"
+    ]
+    assert filled.names("sys_user", "JOINsys_user.sys_id=incident.caller_id!state=99", "name") == []
+    everyone = filled.names("sys_user", "ORDERBYname", "name")
+    assert filled.names("sys_user", "JOINsys_user.sys_id=no_such.caller_id!^ORDERBYname", "name") == everyone
+
+
 def test_text_may_be_compared_by_case_by_switch(filled: Talk) -> None:
     filled.control("PUT", "switches", {"case_insensitive_strings": False})
     assert _found(filled, "description=PRINTER") == ""

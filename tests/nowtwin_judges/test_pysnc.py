@@ -151,7 +151,6 @@ def test_related_list_queries(site: Site, client: pysnc.ServiceNowClient) -> Non
     assert [str(entry.name) for entry in record] == ["with"]
 
 
-@pytest.mark.xfail(strict=True, reason="nowtwin takes JOIN as an unknown condition (docs/nowtwin.md)")
 def test_join_queries(site: Site, client: pysnc.ServiceNowClient) -> None:
     site.instance.load("sys_user_group", [{"sys_id": "1" * 32, "name": "with"}])
     site.instance.load("sys_user_grmember", [{"group": "1" * 32, "user": BETH}])

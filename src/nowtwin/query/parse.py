@@ -28,6 +28,7 @@ _SAME = {
     "%": "ENDSWITH",
 }
 TEXT_QUERY = "123TEXTQUERY321"
+_AFTER_JOIN = ("ORDERBY", "GROUPBY", "NQ", "JOIN", "RLQUERY", "EQ")
 _ESCAPED_CARET = "\x00"
 
 
@@ -50,13 +51,17 @@ class TextSearch:
 
 @dataclass(frozen=True, slots=True)
 class RelatedList:
-    """`RLQUERY<table>.<field>,<op><n>`: how many rows of `table` point here through `field` and meet `inner`."""
+    """`RLQUERY<table>.<field>,<op><n>`: how many rows of `table` point here through `field` and meet `inner`.
+
+    `JOIN<here>.<own>=<table>.<field>!<inner>` is the same with "at least one", compared with the column `own`.
+    """
 
     table: str
     field: str
     operator: str
     count: int
     inner: "Query"
+    own: str = "sys_id"
 
 
 Condition = Term | Unreadable | TextSearch | RelatedList
@@ -115,6 +120,8 @@ class _Reader:
                 self._take(rest)
         elif part.startswith("RLQUERY"):
             self._groups[-1].append([self._related_list(part)])
+        elif part.startswith("JOIN"):
+            self._groups[-1].append([self._join(part)])
         elif part.startswith("OR") and self._groups[-1]:
             self._groups[-1][-1].append(_condition(part.removeprefix("OR")))
         else:
@@ -131,6 +138,19 @@ class _Reader:
             return Unreadable(head)
         table, field, operator, count = spelled.groups()
         return RelatedList(table, field, operator, int(count), _Reader(inner).read())
+
+    def _join(self, head: str) -> Condition:
+        """The conditions after `!` are about the joined table, up to an order, a new group or another join."""
+        head, _, first = head.partition("!")
+        inner = [first]
+        while self._at < len(self._parts) and not self._parts[self._at].startswith(_AFTER_JOIN):
+            inner.append(self._parts[self._at])
+            self._at += 1
+        spelled = re.fullmatch(r"JOIN[a-z0-9_$]+\.([a-z0-9_$]+)=([a-z0-9_$]+)\.([a-z0-9_.$]+)", head)
+        if not spelled:
+            return Unreadable(head)
+        own, table, field = spelled.groups()
+        return RelatedList(table, field, ">", 0, _Reader(inner).read(), own)
 
 
 def _condition(text: str) -> Condition:

@@ -284,11 +284,11 @@ class Conditions:
         if condition.table not in self._source.dictionary.tables:
             return None
         inner = Source(self._source.dictionary, self._source.storage, condition.table, f"{self._source.alias}r")
-        field = inner.field(condition.field)
-        if field is None:
+        field, own = inner.field(condition.field), self._source.field(condition.own)
+        if field is None or own is None:
             return None
         where = Conditions(inner, self._switches, self._moment).where(condition.inner)
-        clauses = [f"{field.sql} = {self._source.alias}.sys_id"]
+        clauses = [f"{field.sql} = {own.sql}"]
         clauses += [clause for clause in (inner.class_condition(), where.text if where else None) if clause]
         self._source.roots.update(inner.roots)
         counted = f"(SELECT count(*) FROM {inner.from_clause()} WHERE {' AND '.join(clauses)})"  # noqa: S608 - built from quoted names
