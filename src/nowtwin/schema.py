@@ -14,8 +14,9 @@ from nowtwin.table_facts import written_schema
 def _shipped() -> Dictionary:
     data = files("nowtwin") / "data"
     dictionary = Dictionary()
-    # What the supplement says wins over the registry's declarations, which lack name-keyed references.
-    dictionary.merge(msgspec.json.decode((data / "supplement.json").read_bytes()))
+    # What the supplements say wins over the registry's declarations, which lack name-keyed references.
+    for name in ("supplement.json", "supplement_scripts.json"):
+        dictionary.merge(msgspec.json.decode((data / name).read_bytes()))
     packed = (data / "servicenow_schema.registry_only.json.gz").read_bytes()
     dictionary.merge(msgspec.json.decode(gzip.decompress(packed)))
     dictionary.merge(written_schema())

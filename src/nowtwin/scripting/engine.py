@@ -15,7 +15,7 @@ from nowtwin.scripting.outbound import Outbound
 from nowtwin.scripting.platform import Platform
 from nowtwin.scripting.process import Stopped, Workers
 from nowtwin.scripting.scope import Running, Scope
-from nowtwin.scripting.session import Frame, Outcome, Revisions, Session
+from nowtwin.scripting.session import Frame, Outcome, Revisions, Session, calls_of
 from nowtwin.users import User
 
 _SOURCE = "Evaluator"
@@ -24,7 +24,7 @@ _SOURCE = "Evaluator"
 class Engine:
     def __init__(self, platform: Platform, queries: Queries) -> None:
         self._platform = platform
-        self._queries = queries
+        self._calls = calls_of(queries)
         self._workers = Workers()
         self._outbound = Outbound(platform.storage.lock)
         self._local = threading.local()
@@ -64,8 +64,9 @@ class Engine:
                 self._complain(scope, running, outcome.error.message, outcome.error.line)
             return outcome
 
-    def has_includes(self) -> bool:
-        return bool(self._script_includes())
+    def knows_name_in(self, script: str) -> bool:
+        """Whether the script names a script include."""
+        return any(api.rpartition(".")[2] in script for api in self._script_includes())
 
     @contextmanager
     def _session(self, user: User) -> Iterator[Session]:
@@ -74,7 +75,7 @@ class Engine:
             yield known
             return
         scope = Scope(self._platform, user, self._outbound, self._script_includes(), monotonic())
-        session = Session(scope, self._workers, self._queries)
+        session = Session(scope, self._workers, self._calls)
         self._local.session = session
         try:
             yield session

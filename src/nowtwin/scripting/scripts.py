@@ -286,9 +286,9 @@ class Scripts:
 
     def default_value(self, script: str, table: str, values: Mapping[str, str], user: User) -> str:
         """Stock defaults call script includes of the platform, which the twin does not have: they give nothing
-        without a look, unless somebody wrote a script include.
+        without a look, unless somebody wrote the include.
         """
-        if script in stock_default_scripts() and not self._engine.has_includes():
+        if script in stock_default_scripts() and not self._engine.knows_name_in(script):
             return ""
         frame = Frame(
             key=f"default {script}",

@@ -69,11 +69,11 @@ class Revisions(msgspec.Struct, frozen=True):
 class Session:
     """One outermost script with all that runs inside it. Use from one thread."""
 
-    def __init__(self, scope: Scope, workers: Workers, queries: Queries) -> None:
+    def __init__(self, scope: Scope, workers: Workers, calls: Mapping[str, Call]) -> None:
         self.scope = scope
         self._workers = workers
         self._worker: Worker | None = None
-        self._calls = _calls(queries)
+        self._calls = calls
 
     def close(self) -> None:
         if self._worker:
@@ -130,7 +130,8 @@ def _include(scope: Scope, asked: host_system.Name) -> str:
     return scope.includes.get(asked.name) or scope.includes.get(f"global.{asked.name}", "")
 
 
-def _calls(queries: Queries) -> Mapping[str, Call]:
+def calls_of(queries: Queries) -> Mapping[str, Call]:
+    """What scripts may ask of the host, by name."""
     records, system = host_records, host_system
     return {
         "includes": (system.Nothing, _includes),
