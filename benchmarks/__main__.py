@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-import benchmarks.backfill as backfill
+from benchmarks import backfill
 from benchmarks.result import Options, as_json, as_text
 
 BENCHMARKS = {module.NAME: module for module in (backfill,)}
@@ -18,7 +18,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--rows", type=_positive, default=Options().rows, help="rows of the table (%(default)s)")
     parser.add_argument("--rounds", type=_positive, default=Options().rounds, help="alternating rounds (%(default)s)")
-    parser.add_argument("--without", action="append", default=[], metavar="CONTESTANT", help="leave one out")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="CONTESTANT",
+        help="leave one out: its name or the first word of it",
+    )
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.names if name not in BENCHMARKS]:
         parser.error(f"no such benchmark: {', '.join(unknown)} (there is: {', '.join(BENCHMARKS)})")

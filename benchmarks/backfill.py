@@ -18,14 +18,16 @@ from benchmarks.places import Databases
 from benchmarks.result import Measure, Options, Ratio, Result, ratio, spread
 
 NAME = "backfill"
-# Contestant: its module. Who begins changes with every round.
+# Contestant: its module and which variant of it. Who begins changes with every round.
 CONTESTANTS = {
-    "nowbridge": "nowbridge_load",
-    "dlt": "dlt_merge",
-    "script": "script_upsert",
-    "floor": "floor_copy",
+    "nowbridge": ("nowbridge_load", ""),
+    "dlt 1 worker": ("dlt_merge", "1"),
+    "dlt 2 workers": ("dlt_merge", "2"),
+    "script psycopg2": ("script_upsert", "psycopg2"),
+    "script psycopg3": ("script_upsert", "psycopg"),
+    "floor": ("floor_copy", ""),
 }
-# Against whom: bar and aim.
+# Against whom (the first word of the contestant): bar and aim.
 BARS = {"dlt": (15.0, 25.0), "script": (3.5, 6.0), "floor": (0.45, 0.60)}
 LIVE = "live"  # Nowbridge against nowtwin itself
 _SPIN = 1_500_000
@@ -43,8 +45,9 @@ class Arena:
     def enter(self, name: str, url: str) -> Outcome:
         """Let one contestant load the source at `url` into a database of its own."""
         with self.databases.fresh() as dsn, tempfile.TemporaryDirectory(prefix="nowbridge-bench-") as home:
-            task = Task(url, dsn, home, str(self.recorded), incidents.TABLE, self.fields, self.rows)
-            outcome = contest.run(CONTESTANTS[name], task)
+            module, variant = CONTESTANTS[name]
+            task = Task(url, dsn, home, str(self.recorded), incidents.TABLE, self.fields, self.rows, variant)
+            outcome = contest.run(module, task)
         if outcome.labelled is not None and outcome.labelled < 1.0:
             raise RuntimeError(f"{name} left {1 - outcome.labelled:.2%} of the labels empty")
         return outcome
@@ -81,7 +84,7 @@ def run(options: Options) -> Result:
 
 
 def _rounds(arena: Arena, url: str, options: Options) -> tuple[dict[str, list[Outcome]], list[float]]:
-    names = [name for name in CONTESTANTS if name not in options.left_out]
+    names = [name for name in CONTESTANTS if not {name, name.split()[0]} & options.left_out]
     outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
     spins = []
     for number in range(options.rounds):
@@ -106,11 +109,8 @@ def _ratios(measures: Mapping[str, Measure]) -> tuple[Ratio, ...]:
     ours = measures.get("nowbridge")
     if ours is None:
         return ()
-    return tuple(
-        ratio(f"nowbridge / {name}", ours, measures[name], bar=bar, aim=aim)
-        for name, (bar, aim) in BARS.items()
-        if name in measures
-    )
+    others = [(measure, *BARS[name.split()[0]]) for name, measure in measures.items() if measure is not ours]
+    return tuple(ratio(f"nowbridge / {m.name}", ours, m, bar=bar, aim=aim) for m, bar, aim in others)
 
 
 def _setup(recorded: recording.Recording, settings: Mapping[str, str], rounds: int) -> tuple[str, ...]:

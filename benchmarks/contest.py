@@ -19,7 +19,7 @@ _LIMIT = 1_800.0
 
 class Task(msgspec.Struct, frozen=True):
     """Load `table` of the source at `url` into the empty database `dsn`. `home` is an empty folder for what the
-    contestant keeps beside it; `recording` the file that the source serves.
+    contestant keeps beside it; `recording` the file that the source serves; `variant` says how, where there are ways.
     """
 
     url: str
@@ -29,6 +29,7 @@ class Task(msgspec.Struct, frozen=True):
     table: str
     fields: tuple[str, ...]
     rows: int
+    variant: str = ""
 
     @property
     def params(self) -> dict[str, str]:

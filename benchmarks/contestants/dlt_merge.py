@@ -1,5 +1,6 @@
-"""dlt: its rest_api source with its offset paginator into Postgres, write disposition merge on sys_id, with its own
-parallel settings: extract, normalize and load workers, files small enough that there is work for each of them.
+"""dlt: its rest_api source with its offset paginator into Postgres, write disposition merge on sys_id. It loads by CSV
+(COPY), which is faster than its default of INSERT statements. Its parallel settings: threads for extract and load, and
+as many normalize processes as the variant says, with files small enough that each gets some.
 """
 
 from __future__ import annotations
@@ -11,22 +12,20 @@ from benchmarks.contest import Outcome, Task, enter
 from benchmarks.incidents import TABLE
 
 PAGE = 1_000
-WORKERS = 2
 SETTINGS = {
     "EXTRACT__WORKERS": "4",
-    "NORMALIZE__WORKERS": str(WORKERS),
     "LOAD__WORKERS": "4",
-    "DATA_WRITER__FILE_MAX_ITEMS": "5000",
+    "DATA_WRITER__FILE_MAX_ITEMS": "10000",
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__LOG_LEVEL": "ERROR",
 }
 
 
 def load(task: Task) -> Outcome:
-    os.environ.update(SETTINGS | {"DLT_DATA_DIR": task.home})
-    import dlt
-    from dlt.sources.rest_api import rest_api_source
-    from dlt.sources.rest_api.typing import RESTAPIConfig
+    os.environ.update(SETTINGS | {"NORMALIZE__WORKERS": task.variant, "DLT_DATA_DIR": task.home})
+    import dlt  # type: ignore[import-not-found,unused-ignore]
+    from dlt.sources.rest_api import rest_api_source  # type: ignore[import-not-found,unused-ignore]
+    from dlt.sources.rest_api.typing import RESTAPIConfig  # type: ignore[import-not-found,unused-ignore]
 
     config: RESTAPIConfig = {
         "client": {
@@ -57,12 +56,11 @@ def load(task: Task) -> Outcome:
         dataset_name="bench",
     )
     begun = time.perf_counter()
-    pipeline.run(rest_api_source(config), loader_file_format=os.environ.get("F") or None).raise_on_failed_jobs()
+    pipeline.run(rest_api_source(config), loader_file_format="csv").raise_on_failed_jobs()
     seconds = time.perf_counter() - begun
-    print(pipeline.last_trace)
     with pipeline.sql_client() as client:
         found = client.execute_sql(f"SELECT count(*) FROM {TABLE}")
-    return Outcome(seconds, found[0][0] if found else 0, f"{dlt.__version__}, {WORKERS} normalize workers, no labels")
+    return Outcome(seconds, found[0][0] if found else 0, f"dlt {dlt.__version__}, csv, pages of {PAGE:,}, no labels")
 
 
 if __name__ == "__main__":

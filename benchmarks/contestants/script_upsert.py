@@ -1,13 +1,16 @@
-"""What people write themselves: requests, pages of 1,000 by offset, and psycopg's executemany of an upsert of the 90
-columns, one commit a page.
+"""What people write themselves: requests, pages of 1,000 by offset, and `executemany` of an upsert of the 90 columns,
+one commit a page. By psycopg2, which sends a statement and waits for its answer row by row, or by psycopg 3, whose
+`executemany` prepares the statement and pipelines it.
 """
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import psycopg
-import requests  # type: ignore[import-untyped,unused-ignore]
+import psycopg2  # type: ignore[import-untyped,import-not-found,unused-ignore]
+import requests  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
 from benchmarks.contest import Outcome, Task, enter
 from benchmarks.incidents import plain_definitions
@@ -16,21 +19,23 @@ PAGE = 1_000
 
 
 def load(task: Task) -> Outcome:
-    with psycopg.connect(task.dsn) as connection, requests.Session() as session:
+    connection: Any = psycopg2.connect(task.dsn) if task.variant == "psycopg2" else psycopg.connect(task.dsn)
+    cursor = connection.cursor()
+    with requests.Session() as session:
         session.auth = ("admin", "admin")
-        connection.execute(f"CREATE TABLE {task.table} ({plain_definitions(task.fields)}, PRIMARY KEY (sys_id))")
+        cursor.execute(f"CREATE TABLE {task.table} ({plain_definitions(task.fields)}, PRIMARY KEY (sys_id))")
         connection.commit()
         begun = time.perf_counter()
         offset = 0
         while rows := _page(session, task, offset):
-            values = [[row[field] or None for field in task.fields] for row in rows]
-            with connection.cursor() as cursor:
-                cursor.executemany(_upsert(task), values)
+            cursor.executemany(_upsert(task), [[row[field] or None for field in task.fields] for row in rows])
             connection.commit()
             offset += PAGE
         seconds = time.perf_counter() - begun
-        found = connection.execute(f"SELECT count(*) FROM {task.table}").fetchone()
-    return Outcome(seconds, found[0] if found else 0, f"pages of {PAGE:,}, no labels")
+    cursor.execute(f"SELECT count(*) FROM {task.table}")
+    (found,) = cursor.fetchone()
+    connection.close()
+    return Outcome(seconds, found, f"requests, pages of {PAGE:,}, no labels")
 
 
 def _page(session: requests.Session, task: Task, offset: int) -> list[dict[str, str]]:
