@@ -42,6 +42,12 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     data: Annotated[
         list[str] | None, typer.Option(help="`demo` (default), `empty` or a file of rows; may be given several times.")
     ] = None,
+    app_path: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--app", help="Install an application or update set: folder, zip or XML; may be given several times."
+        ),
+    ] = None,
     admin_password: Annotated[str, typer.Option(help="Password of the account admin.")] = _ADMIN,
     seed: Annotated[int, typer.Option(help="Fixes generated sys_ids, tokens and fault rolls.")] = 0,
     access: Annotated[
@@ -65,6 +71,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
         instance.switches = replace(instance.switches, access_control=access is Access.ACL)
         for name in data or ([] if play else ["demo"]):
             _load(instance, name)
+        for path in app_path or ():
+            _install(instance, path)
         player = _player(instance, play, play_from, seed) if play else None
         server = _listen(instance, host, port, tls_port, player)
         server.start()
@@ -106,6 +114,14 @@ def _load(instance: Instance, name: str) -> None:
         seeds.load_file(instance, _existing(name))
     except (ValueError, Refused) as error:
         typer.echo(f"nowtwin cannot load {name}: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _install(instance: Instance, path: Path) -> None:
+    try:
+        instance.install_app(path)
+    except (ValueError, OSError) as error:
+        typer.echo(f"nowtwin cannot install {path}: {error}", err=True)
         raise typer.Exit(1) from error
 
 

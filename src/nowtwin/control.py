@@ -6,11 +6,13 @@ It is for tests and demos, answers loopback clients only and needs no credential
 import ipaddress
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from nowtwin.access import HideRule
+from nowtwin.apps.install import applications
 from nowtwin.clock import STAMP
 from nowtwin.errors import Refused
 from nowtwin.faults import FaultRule, Latency
@@ -45,6 +47,10 @@ class NewUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password: str
     roles: tuple[str, ...] = ()
     columns: dict[str, str] = {}
+
+
+class AppPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    path: str
 
 
 class NewClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -189,6 +195,21 @@ def _add_client(instance: Instance, request: Request) -> object:
     return {"ok": True}
 
 
+def _apps(instance: Instance, _request: Request) -> object:
+    return {"apps": applications(instance)}
+
+
+def _install_app(instance: Instance, request: Request) -> object:
+    """The body is a zip or an update XML, or JSON that names a file or folder on this machine."""
+    if request.body.lstrip().startswith(b"{"):
+        return instance.install_app(Path(msgspec.json.decode(request.body, type=AppPath).path))
+    return instance.install_app(request.body)
+
+
+def _uninstall_app(instance: Instance, request: Request) -> object:
+    return {"removed": instance.uninstall_app(request.param("application"))}
+
+
 def _switches(instance: Instance, _request: Request) -> object:
     return instance.switches
 
@@ -237,6 +258,9 @@ _ROUTES: dict[tuple[str, str], Callable[[Instance, Request], object]] = {
     ("POST", "oauth_clients"): _add_client,
     ("GET", "jobs"): _jobs,
     ("POST", "jobs"): _settle_jobs,
+    ("GET", "apps"): _apps,
+    ("POST", "apps"): _install_app,
+    ("DELETE", "apps"): _uninstall_app,
     ("GET", "switches"): _switches,
     ("PUT", "switches"): _set_switches,
 }

@@ -151,6 +151,16 @@ class Dictionary:
         self._own.get(table, {}).pop(element, None)
         self._index()
 
+    def drop_table(self, table: str) -> None:
+        """Forget a table with its columns and choices; children of it, if any, become tables of their own."""
+        self.tables.pop(table, None)
+        self._own.pop(table, None)
+        for key in [key for key in self._choices if key[0] == table]:
+            del self._choices[key]
+        for child in self.children(table):
+            self.tables[child] = replace(self.tables[child], super_class=None)
+        self._index()
+
     def put_choice(self, choice: Choice) -> None:
         self._choices.setdefault((choice.table, choice.element), {})[_choice_key(choice)] = choice
         self._labels.clear()

@@ -16,10 +16,11 @@ from typing import Any, Self
 from nowtwin import errors, metadata
 from nowtwin.access import Access
 from nowtwin.acl import RuleBook
+from nowtwin.apps.install import Installed, install, uninstall
 from nowtwin.calls import Calls
 from nowtwin.clock import Clock, wall_seconds
-from nowtwin.dictionary import Column
 from nowtwin.consequences import Consequences
+from nowtwin.dictionary import Column
 from nowtwin.faults import Faults
 from nowtwin.query.dates import Moment
 from nowtwin.query.parse import parse
@@ -184,7 +185,24 @@ class Instance:
             with self.storage.lock:
                 self._metadata_stale = False
                 for name, rows in metadata.rows(self.dictionary):
-                    self.load(name, rows)
+                    self.load(name, self._unclaimed(name, rows))
+
+    def _unclaimed(self, table: str, rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+        """Metadata rows made from the dictionary, without those that stand there under a sys_id of their own."""
+        keys, made = metadata.KEYS[table], {row["sys_id"] for row in rows}
+        self.storage.ensure(table, keys)
+        names = ", ".join(f"ifnull({quote(key)}, '')" for key in keys)
+        stored = self.storage.rows(f"SELECT sys_id, {names} FROM {quote(table)}")  # noqa: S608 - quoted names
+        claimed = {tuple(key) for sys_id, *key in stored if sys_id not in made}
+        return [row for row in rows if tuple(row.get(key, "") for key in keys) not in claimed]
+
+    def install_app(self, source: Path | bytes) -> Installed:
+        """Install an application or update set: a folder, zip or file, or the bytes of one. Raises ValueError."""
+        return install(self, source)
+
+    def uninstall_app(self, application: str) -> int:
+        """Take away an application by scope, name or sys_id; returns how many records. Raises ValueError."""
+        return uninstall(self, application)
 
     # -- rows --------------------------------------------------------------------------------------------------
 

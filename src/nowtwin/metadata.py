@@ -13,6 +13,15 @@ from nowtwin.values import DECIMAL_TYPES, INTEGER_TYPES, number_of
 TABLES = frozenset(
     {"sys_db_object", "sys_dictionary", "sys_choice", "sys_documentation", "sys_glide_object", "sys_number"},
 )
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "sys_db_object": ("name",),
+    "sys_dictionary": ("name", "element"),
+    "sys_choice": ("name", "element", "value", "dependent_value", "language"),
+    "sys_documentation": ("name", "element", "language"),
+    "sys_glide_object": ("name",),
+    "sys_number": ("category",),
+}
+"""What a row of a metadata table is about: no two rows share it."""
 INSTALLED_AT = "2024-02-01 09:00:00"
 """When the shipped metadata claims to have been made."""
 _DEFAULT_DIGITS = 7

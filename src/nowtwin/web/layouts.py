@@ -17,7 +17,8 @@ from nowtwin.values import JOURNAL_TYPES, LIST_TYPES, PASSWORD_TYPES, number_of
 from nowtwin.web.reading import column_at
 
 _FAVOURED = (
-    "number", "name", "short_description", "label", "title", "user_name", "element", "value", "state", "install_status",
+    "number", "name", "short_description", "label", "title", "user_name", "element", "value", "collection", "when",
+    "state", "install_status",
     "operational_status", "active", "category", "type", "assigned_to", "assignment_group", "manager", "location",
 )  # fmt: skip
 _LEADING = (
