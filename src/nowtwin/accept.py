@@ -32,10 +32,11 @@ _CLOSED_CHOICE = frozenset({1, 3})
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Columns to write, and journal entries by element."""
+    """Columns to write, journal entries and secrets, by element."""
 
     values: dict[str, str]
     journals: dict[str, str]
+    secrets: dict[str, str]
 
 
 class Acceptance:
@@ -52,9 +53,14 @@ class Acceptance:
         columns = self._dictionary.columns(table)
         values: dict[str, str] = {}
         journals: dict[str, str] = {}
+        secrets: dict[str, str] = {}
         for element, text in body.items():
             column = columns.get(element)
-            if column is None or element in SYSTEM_COLUMNS or column.type in PASSWORD_TYPES:
+            if column is None or element in SYSTEM_COLUMNS:
+                continue
+            if column.type in PASSWORD_TYPES:
+                if display_values or (column.type == "password2" and self._switches.encrypted_columns_taken_plain):
+                    secrets[element] = text
                 continue
             if column.type in JOURNAL_TYPES:
                 if text:
@@ -65,7 +71,7 @@ class Acceptance:
             taken = self._taken(table, column, text, display_values=display_values)
             if taken is not None:
                 values[element] = taken
-        return Accepted(values, journals)
+        return Accepted(values, journals, secrets)
 
     def _taken(self, table: str, column: Column, text: str, *, display_values: bool) -> str | None:
         """The stored text, or None when the value is dropped."""

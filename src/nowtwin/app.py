@@ -13,10 +13,11 @@ from urllib.parse import unquote
 
 from starlette.routing import Route, Router
 
-from nowtwin import control, faults, routes
+from nowtwin import control, faults, limits, nodes, routes, sign_in
+from nowtwin.admission import TurnedAwayError
 from nowtwin.apis import table
 from nowtwin.calls import Call
-from nowtwin.clock import wall_seconds
+from nowtwin.clock import skewed, wall_seconds
 from nowtwin.faults import FaultRule, Target
 from nowtwin.http import Answer, Request, query_pairs
 from nowtwin.instance import Instance
@@ -61,9 +62,10 @@ class App:
             return
         request = await _read(scope, receive)
         if request.path.startswith("/_nowtwin/"):
-            await self._send(send, request, control.answer(self._instance, request, scope["client"][0]))
+            answer = await asyncio.to_thread(control.answer, self._instance, request, scope["client"][0])
+            await self._send(send, request, answer)
             return
-        target = Target(request.method, request.path, routes.claimed_user(self._instance, request))
+        target = Target(request.method, request.path, sign_in.claimed_user(self._instance, request))
         call = self._instance.calls.start(request.method, request.path, _journal_params(request), wall_seconds())
         call.user = target.user
         try:
@@ -74,29 +76,47 @@ class App:
     async def _serve(
         self, scope: Scope, receive: Receive, send: Send, request: Request, target: Target, call: Call
     ) -> None:
-        latency = self._instance.faults.latency
         rule = self._instance.faults.strike(target)
         call.fault = rule.kind if rule else None
-        wait = latency.rtt + (rule.seconds if rule else 0.0)
-        if wait:
-            await asyncio.sleep(wait)
+        if self._instance.faults.latency.rtt:
+            await asyncio.sleep(self._instance.faults.latency.rtt)
         if rule and rule.kind == "drop_before":
+            await asyncio.sleep(rule.seconds)
             await self._cut(scope, receive)
             return
-        answer = faults.replacement(rule) if rule else None
-        if answer is None:
-            answer = await self._execute(scope, request)
-            call.rows = answer.rows
-            if latency.service_time and answer.rows:
-                await asyncio.sleep(latency.service_time * answer.rows)
-            answer = faults.spoiled(rule, answer) if rule else answer
-        call.status = answer.status
-        if rule and rule.kind == "drop_after":
-            await self._cut(scope, receive)
-            return
-        await self._send(send, request, answer, rule)
+        node = self._instance.nodes.pick(sign_in.cookie(request, nodes.COOKIE))
+        nodes.CURRENT.set(node)
+        with skewed(node.skew):
+            answer = await self._answer(scope, request, rule, call)
+            call.status = answer.status
+            if rule and rule.kind == "drop_after":
+                await self._cut(scope, receive)
+                return
+            await self._send(send, request, answer, rule)
         if rule and rule.kind == "truncate":
             await self._cut(scope, receive)
+
+    async def _answer(self, scope: Scope, request: Request, rule: FaultRule | None, call: Call) -> Answer:
+        """What the node answers once the request's turn has come; service time is spent inside that turn."""
+        replaced = faults.replacement(rule) if rule else None
+        if rule and replaced:
+            await asyncio.sleep(rule.seconds)
+            return replaced
+        instance = self._instance
+        session = sign_in.cookie(request, "JSESSIONID")
+        known = instance.accounts.session_user(session) is not None
+        try:
+            async with instance.admission.admit(request.path, session if known else "", instance.switches):
+                if rule and rule.seconds:
+                    await asyncio.sleep(rule.seconds)
+                answer = await self._execute(scope, request)
+                call.rows = answer.rows
+                answer, seconds = limits.in_time(answer, request.path, instance.faults.latency, instance.switches)
+                if seconds:
+                    await asyncio.sleep(seconds)
+        except TurnedAwayError as turned:
+            return limits.turned_away(turned.place, instance.switches)
+        return faults.spoiled(rule, answer) if rule else answer
 
     async def _execute(self, scope: Scope, request: Request) -> Answer:
         if _url_length(scope, request) > self._instance.switches.url_limit:
@@ -158,7 +178,7 @@ def _url_length(scope: Scope, request: Request) -> int:
 
 
 def _journal_params(request: Request) -> dict[str, str]:
-    secret = {"password", "client_secret", "token", "x-sn-apikey"}
+    secret = {"password", "client_secret", "token", "access_token", sign_in.KEY}
     return {name: "…" if name in secret else value for name, value in request.query}
 
 

@@ -6,9 +6,13 @@ years pass in seconds. Only this module reads the machine's clocks.
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 
 STAMP = "%Y-%m-%d %H:%M:%S"
+_SKEW: ContextVar[timedelta] = ContextVar("skew", default=timedelta())
 
 
 def wall_seconds() -> float:
@@ -30,8 +34,9 @@ class Clock:
         return self._rate
 
     def now(self) -> datetime:
+        """The time, as the node sees it that serves the present request."""
         with self._lock:
-            return self._now()
+            return self._now() + _SKEW.get()
 
     def stamp(self) -> str:
         """The moment as ServiceNow stores it: UTC, whole seconds (servicenow-api.md 9.2)."""
@@ -58,6 +63,16 @@ class Clock:
 
     def _move(self, moment: datetime, rate: float) -> None:
         self._anchor, self._mark, self._rate = moment, time.monotonic(), rate
+
+
+@contextmanager
+def skewed(seconds: float) -> Iterator[None]:
+    """What runs inside, in this task or thread, sees every clock go fast by so many seconds (slow if negative)."""
+    token = _SKEW.set(timedelta(seconds=seconds))
+    try:
+        yield
+    finally:
+        _SKEW.reset(token)
 
 
 def later(clock: Clock, seconds: float) -> str:

@@ -4,8 +4,11 @@
 class Refused(Exception):
     """A request that ends with `{"error":{"message","detail"},"status":"failure"}`."""
 
-    def __init__(self, status: int, message: str, detail: str | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, detail: str | None = None, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         super().__init__(f"{status} {message}: {detail}")
+        self.headers = headers
         self.status = status
         self.message = message
         self.detail = detail

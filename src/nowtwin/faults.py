@@ -136,12 +136,17 @@ def replacement(rule: FaultRule) -> Answer | None:
 
 def spoiled(rule: FaultRule, answer: Answer) -> Answer:
     """The real answer of `error_in_body`: cut after some rows, with an error member behind them (1.9)."""
-    if rule.kind != "error_in_body" or answer.status != 200:  # noqa: PLR2004 - HTTP
+    return cancelled(answer, rule.rows) if rule.kind == "error_in_body" else answer
+
+
+def cancelled(answer: Answer, rows: int) -> Answer:
+    """An answer whose transaction was cancelled after so many records."""
+    if answer.status not in {200, 201} or not (answer.content_type or "").startswith("application/json"):
         return answer
     content = msgspec.json.decode(answer.body)
     result = content.get("result") if isinstance(content, dict) else None
     error = {"message": CANCELLED, "detail": CANCELLED_DETAIL}
     body: dict[str, object] = {"error": error, "status": "failure"}
     if isinstance(result, list):
-        body = {"result": result[: rule.rows], **body}
-    return Answer(200, msgspec.json.encode(body), answer.headers, rows=rule.rows)
+        body = {"result": result[:rows], **body}
+    return Answer(200, msgspec.json.encode(body), answer.headers, rows=rows)

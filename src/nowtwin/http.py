@@ -63,7 +63,8 @@ def json_answer(status: int, value: object, *, headers: Headers = (), rows: int 
 def refusal(refused: Refused) -> Answer:
     """The error body of servicenow-api.md 1.8."""
     error = {"message": refused.message, "detail": refused.detail}
-    headers = (("WWW-Authenticate", 'BASIC realm="Service-now"'),) if refused.status == 401 else ()  # noqa: PLR2004 - HTTP
+    headers: Headers = (("WWW-Authenticate", 'BASIC realm="Service-now"'),) if refused.status == 401 else ()  # noqa: PLR2004 - HTTP
+    headers += refused.headers
     return json_answer(refused.status, {"error": error, "status": "failure"}, headers=headers)
 
 

@@ -7,7 +7,6 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -16,16 +15,22 @@ from typing import Any, Self
 from nowtwin import errors, metadata
 from nowtwin.access import Access
 from nowtwin.acl import RuleBook
+from nowtwin.admission import Admission
 from nowtwin.apps.install import Installed, install, uninstall
 from nowtwin.calls import Calls
 from nowtwin.clock import Clock, wall_seconds
 from nowtwin.consequences import Consequences
 from nowtwin.dictionary import Column
 from nowtwin.faults import Faults
+from nowtwin.inbound_policies import InboundPolicies
+from nowtwin.jwt_bearer import Verifier
+from nowtwin.nodes import Nodes
 from nowtwin.query.dates import Moment
 from nowtwin.query.parse import parse
+from nowtwin.rate_limits import RateLimits
 from nowtwin.reading import Reader, Wanted
 from nowtwin.records import Record, Records, Written, texts_of
+from nowtwin.registry import Registry
 from nowtwin.roles import Roles
 from nowtwin.schema import shipped_dictionary
 from nowtwin.scripting.scripts import Scripts
@@ -33,8 +38,9 @@ from nowtwin.shipped_access import access_rows
 from nowtwin.stock import stock_rows
 from nowtwin.storage import Storage, quote
 from nowtwin.switches import Switches
-from nowtwin.users import Accounts, Client, User, zone_of
+from nowtwin.users import Accounts, User, zone_of
 from nowtwin.values import NUMERIC_TYPES, Stored, to_stored, truth_of
+from nowtwin.vault import MARK, Vault
 
 ADMIN_ID = "6816f79cc0a8016401c5a33be04be441"
 """The sys_id of System Administrator on every stock instance."""
@@ -84,6 +90,8 @@ class Instance:
         self.url = "http://127.0.0.1"
         self._admin_password = "admin"  # noqa: S105 - the documented default of an emulator on loopback
         self.scripts = Scripts(self)
+        self.nodes = Nodes()
+        self.admission = Admission()
         self._start()
 
     def _database(self) -> Path:
@@ -104,19 +112,25 @@ class Instance:
             enforced=lambda: self.switches.access_control,
             default_deny=lambda: self.property("glide.sm.default_mode") != "allow",
         )
+        self.vault = Vault(self.accounts, Random(self.seed + 2))  # noqa: S311 - as above
+        self.registry = Registry(self.storage, self.vault)
+        self.verifier = Verifier(self.storage, self.vault)
+        self.inbound_policies = InboundPolicies(self.storage)
+        self.rate_limits = RateLimits(self)
         self.calls = Calls()
         self.faults = Faults(self.seed)
         self.reader = Reader(self.dictionary, self.storage)
         self.records = Records(self.dictionary, self.storage, self.clock, self.random, self._note)
         self.records.rules = self.scripts
+        self.records.vault = self.vault
+        self.consequences = Consequences(self)
+        self.records.built_in = self.consequences
         self.writes: deque[WriteEntry] = deque(maxlen=_KEPT_WRITES)
         self.written = 0
         self._metadata_stale = True
         self._users: dict[str, tuple[tuple[int, ...], User | None]] = {}
         for root, column in (("sys_user", "user_name"), ("task", "number"), ("sys_properties", "name")):
             self.storage.index(root, (column,), collate="NOCASE")
-        self.consequences = Consequences(self)
-        self.records.built_in = self.consequences
         self.storage.index("sys_journal_field", ("element_id", "element"))
         self.storage.index("sys_dictionary", ("name", "element"))
         for column in ("name", "serial_number"):
@@ -331,13 +345,14 @@ class Instance:
     def add_oauth_client(
         self, client_id: str, client_secret: str, *, name: str = "", access_seconds: int = 1800, user_name: str = ""
     ) -> None:
-        """Register an OAuth client, visible as a row of oauth_entity; `user_name` may sign in by client credentials."""
-        self.accounts.clients[client_id] = Client(
-            client_id, client_secret, timedelta(seconds=access_seconds), user_name=user_name
-        )
-        row = {"sys_id": metadata.row_id("oauth_entity", client_id), "name": name or client_id, "client_id": client_id}
-        row |= {"type": "client", "active": "true", "access_token_lifespan": str(access_seconds)}
-        self.load("oauth_entity", [row | {"refresh_token_lifespan": "8640000"}])
+        """Register an OAuth client as a row of oauth_entity; `user_name` is its application user (client credentials)."""
+        sys_id = metadata.row_id("oauth_entity", client_id)
+        user = self.user(user_name) if user_name else None
+        row = {"sys_id": sys_id, "name": name or client_id, "client_id": client_id, "type": "client", "active": "true"}
+        row |= {"access_token_lifespan": str(access_seconds), "refresh_token_lifespan": "8640000"}
+        row |= {"user": user.sys_id if user else "", "client_secret": MARK}
+        self.load("oauth_entity", [row])
+        self.vault.put(sys_id, "client_secret", client_secret)
 
     def user(self, user_name: str) -> User | None:
         """The active user of that name, with the settings of the sys_user row."""

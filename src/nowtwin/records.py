@@ -11,7 +11,7 @@ from random import Random
 from sqlite3 import IntegrityError
 
 from nowtwin import audit, errors, metadata, rules
-from nowtwin.accept import SYSTEM_COLUMNS, Acceptance
+from nowtwin.accept import SYSTEM_COLUMNS, Acceptance, Accepted
 from nowtwin.clock import Clock
 from nowtwin.dictionary import Column, Dictionary
 from nowtwin.numbering import Numbering
@@ -19,6 +19,7 @@ from nowtwin.storage import Storage
 from nowtwin.switches import Switches
 from nowtwin.users import User
 from nowtwin.values import Stored, to_stored
+from nowtwin.vault import Vault
 from nowtwin.write_rules import BuiltInRules, Manner, Pending, WriteRules
 
 _MAX_ID = 32
@@ -68,6 +69,7 @@ class Records:
         self.rules: WriteRules | None = None
         """Business rules, where the instance has scripts."""
         self.built_in: BuiltInRules | None = None
+        self.vault: Vault | None = None
 
     def read(self, table: str, sys_id: str) -> Record | None:
         """The record if it is of this table or of a class below it."""
@@ -106,6 +108,9 @@ class Records:
         values = {element: text for element, text in accepted.values.items() if text}
         values |= {"sys_class_name": actual, "sys_id": sys_id}
         self._fill_defaults(actual, values, user, stamp)
+        if self.vault:
+            self.vault.complete(self._dictionary.lineage(actual), values, accepted.secrets)
+            values |= self.vault.marks(accepted.secrets)
         pending = Pending("insert", actual, sys_id, {}, values, accepted.journals, user)
         watched = self._apply_rules(pending, manner, body, stamp)
         values = pending.values | {"sys_id": sys_id, "sys_mod_count": "0"}
@@ -118,10 +123,16 @@ class Records:
             self._refuse_duplicates(actual, sys_id, values)
             self._store_new(actual, values)
             self._file_journals(pending, stamp)
-        metadata.take_in(self._dictionary, actual, values)
+        self._take_notice(actual, values, accepted)
         self._report(Written(actual, sys_id, 0, "insert"))
         self._tell(pending, values, watched=watched)
         return Record(actual, sys_id, values)
+
+    def _take_notice(self, table: str, values: Mapping[str, str], accepted: Accepted) -> None:
+        """What lives outside the tables follows a write: the dictionary, and secrets."""
+        metadata.take_in(self._dictionary, table, values)
+        if self.vault and accepted.secrets:
+            self.vault.keep(table, values, accepted.secrets)
 
     def _apply_rules(self, pending: Pending, manner: Manner, body: Mapping[str, str], stamp: str) -> bool:
         """Business rules that come first, the platform's own, the later business rules; whether any rule watches.
@@ -222,6 +233,8 @@ class Records:
         accepted = acceptance.take(actual, body, display_values=display_values)
         stamp = self._clock.stamp()
         after = {**record.values, **accepted.values, "sys_class_name": actual}
+        if self.vault:
+            after |= self.vault.marks(accepted.secrets)
         if actual != record.table:
             kept = self._dictionary.columns(actual)
             after = {element: text for element, text in after.items() if element in kept}
@@ -230,12 +243,12 @@ class Records:
         after = pending.values
         elements = {*after, *record.values}
         changed = {e: after.get(e, "") for e in elements if after.get(e, "") != record.values.get(e, "")}
-        if not changed and not pending.journals and not manner.force:
+        if not changed and not pending.journals and not accepted.secrets and not manner.force:
             return record
         changed |= self._system_changes(pending, stamp)
         self._store_changes(pending, changed, stamp, audited=manner.workflow)
         values = {e: text for e, text in {**record.values, **changed}.items() if text}
-        metadata.take_in(self._dictionary, actual, values)
+        self._take_notice(actual, values, accepted)
         self._report(Written(actual, record.sys_id, int(values.get("sys_mod_count", "0")), "update"))
         self._tell(pending, values, watched=watched)
         return Record(actual, record.sys_id, values)

@@ -1,12 +1,10 @@
 """Which API answers which path, who is asking, and what a refusal looks like: Request in, Answer out, no server."""
 
-import base64
-import binascii
 import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from nowtwin import errors, xml_format
+from nowtwin import errors, nodes, xml_format
 from nowtwin.apis import (
     attachment,
     batch,
@@ -14,6 +12,7 @@ from nowtwin.apis import (
     cmdb_meta,
     current_user,
     identify_reconcile,
+    import_set,
     oauth,
     schema_doc,
     session_debug,
@@ -24,6 +23,7 @@ from nowtwin.apis import (
 from nowtwin.errors import Refused
 from nowtwin.http import Answer, Request, refusal
 from nowtwin.instance import Instance
+from nowtwin.sign_in import KEY, authenticate, cookie
 from nowtwin.users import User
 
 Handler = Callable[[Instance, Request, "re.Match[str]"], Answer]
@@ -43,7 +43,14 @@ def answer(instance: Instance, request: Request) -> Answer:
         if request.path == "/oauth_revoke_token.do":
             return oauth.revoke_token(instance, request)
         user = authenticate(instance, request)
-        return _with_session(instance, request, user, dispatch(instance, request.signed_in(user)))
+        request = replace(request.signed_in(user), query=_without_secrets(request))
+        allowance = instance.rate_limits.take(user, request)
+        if allowance:
+            allowance.require()
+        done = dispatch(instance, request)
+        if allowance:
+            done = replace(done, headers=(*allowance.headers, *done.headers))
+        return _with_session(instance, request, user, done)
     except Refused as refused:
         return xml_format.answered(request, refusal(refused))
 
@@ -72,6 +79,20 @@ def dispatch(instance: Instance, request: Request) -> Answer:
     raise errors.no_such_resource()
 
 
+def _item(instance: Instance, request: Request) -> Answer:
+    """As `dispatch`, for a request inside a batch, which may have a limit of its own."""
+    if instance.switches.batch_items_rate_limited:
+        allowance = instance.rate_limits.take(request.caller, request)
+        if allowance:
+            allowance.require()
+    return dispatch(instance, request)
+
+
+def _without_secrets(request: Request) -> tuple[tuple[str, str], ...]:
+    """The query without what only signs in, so that it is no filter."""
+    return tuple((name, value) for name, value in request.query if name not in {KEY, "access_token"})
+
+
 def _overridden(request: Request) -> Request:
     """`X-HTTP-Method-Override` lets a POST stand for another verb (1.1)."""
     wanted = request.headers.get("x-http-method-override", "").upper()
@@ -86,52 +107,7 @@ def _refuse_accept(request: Request) -> None:
         raise Refused(406, "Not acceptable", f"Cannot produce any of the accepted content types: {accept}")
 
 
-# -- authentication ------------------------------------------------------------------------------------------------
-
-
-def authenticate(instance: Instance, request: Request) -> User:
-    """The user behind Basic, Bearer or a session cookie. Raises Refused 401."""
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    user_name: str | None = None
-    if scheme.lower() == "basic":
-        user_name = _basic(instance, secret)
-    elif scheme.lower() == "bearer":
-        user_name = instance.accounts.bearer(secret.strip(), instance.clock.now())
-    elif not scheme:
-        user_name = instance.accounts.session_user(cookie(request, "JSESSIONID"))
-    user = instance.user(user_name) if user_name else None
-    if user is None:
-        raise errors.not_authenticated()
-    return user
-
-
-def _basic(instance: Instance, secret: str) -> str | None:
-    try:
-        user_name, _, password = base64.b64decode(secret, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return user_name if instance.accounts.verify(user_name, password) else None
-
-
-def claimed_user(instance: Instance, request: Request) -> str | None:
-    """The name a request signs in with, proven or not: for the journal of calls and for fault rules."""
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic":
-        try:
-            return base64.b64decode(secret, validate=True).decode().partition(":")[0]
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-    if scheme.lower() == "bearer":
-        return instance.accounts.bearer(secret.strip(), instance.clock.now())
-    return instance.accounts.session_user(cookie(request, "JSESSIONID"))
-
-
-def cookie(request: Request, name: str) -> str:
-    for part in request.headers.get("cookie", "").split(";"):
-        key, _, value = part.strip().partition("=")
-        if key == name:
-            return value
-    return ""
+# -- sessions ------------------------------------------------------------------------------------------------------
 
 
 def _with_session(instance: Instance, request: Request, user: User, done: Answer) -> Answer:
@@ -141,7 +117,7 @@ def _with_session(instance: Instance, request: Request, user: User, done: Answer
         session = instance.accounts.open_session(user.user_name)
         headers += (
             ("Set-Cookie", f"JSESSIONID={session}; Path=/; HttpOnly"),
-            ("Set-Cookie", "glide_user_route=glide.nowtwin; Path=/; HttpOnly"),
+            ("Set-Cookie", f"{nodes.COOKIE}={nodes.route_of(nodes.CURRENT.get())}; Path=/; HttpOnly"),
             ("Set-Cookie", "BIGipServerpool_nowtwin=nowtwin; Path=/; HttpOnly"),
         )
     return replace(done, headers=headers)
@@ -176,7 +152,7 @@ def _stats(instance: Instance, request: Request, found: "re.Match[str]") -> Answ
 def _batch(instance: Instance, request: Request, _found: "re.Match[str]") -> Answer:
     if request.method != "POST":
         raise Refused(405, "Method not supported", f"{request.method} is not supported here")
-    return batch.run_batch(instance, request, dispatch)
+    return batch.run_batch(instance, request, _item)
 
 
 def _current_user(instance: Instance, request: Request, _found: "re.Match[str]") -> Answer:
@@ -192,6 +168,7 @@ _ROUTES: tuple[tuple["re.Pattern[str]", Handler], ...] = (
     *cmdb_instance.ROUTES,
     *cmdb_meta.ROUTES,
     *identify_reconcile.ROUTES,
+    *import_set.ROUTES,
     *schema_doc.ROUTES,
     *session_debug.ROUTES,
     *tiny_url.ROUTES,

@@ -103,3 +103,21 @@ class Switches:
     """Requests inside a batch count against rate limit rules and may be 429 themselves (5)."""
     rate_limit_commit_seconds: int = 30
     """How long the nodes keep their rate limit counts to themselves, so that a limit can be overshot (1.8)."""
+    api_key_needs_policy: bool = True
+    """An API key signs in only where an access policy has a key profile, as its set-up says (7.2)."""
+    jwt_bearer_refuses_admin: bool = True
+    """The JWT bearer grant gives no token for an account with role admin (seen on instances; no documentation)."""
+    encrypted_columns_taken_plain: bool = False
+    """Columns of type `password2` are written without `sysparm_input_display_value=true` too (1.2)."""
+    mandatory_columns_enforced: bool = False
+    """A new record without a column that the dictionary marks mandatory is 403, as with a data policy (1.7)."""
+    data_policies: bool = True
+    """Data policies are enforced (11.1)."""
+    change_states_checked: bool = True
+    """A change request whose state jumps is refused as by the rule "Change Model: Check State Transition" (11.1)."""
+    problem_states_checked: bool = False
+    """The same for problems and "Problem Model: Check State Transition"."""
+    state_jumps_held: bool = False
+    """A state that may not be reached is left as it was instead of refused (11.1)."""
+    import_error_status: int = 201
+    """Status of an Import Set POST whose transformation ended in an error (6.1)."""

@@ -50,14 +50,26 @@ class _Credential:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """An entry of the Application Registry."""
+    """An entry of the Application Registry, as far as tokens go (see `registry`)."""
 
     client_id: str
-    client_secret: str
     access_lifetime: timedelta = ACCESS_LIFETIME
     refresh_lifetime: timedelta = REFRESH_LIFETIME
     user_name: str = ""
     """The "OAuth application user" of the client credentials grant; empty: that grant is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """An authorization code: for one client, one user, one redirect address, once."""
+
+    client_id: str
+    user_name: str
+    redirect_uri: str
+    challenge: str
+    """The PKCE challenge; empty: none was sent."""
+    method: str
+    ends: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +83,14 @@ class Token:
 
 
 class Accounts:
-    """Credentials, registered OAuth clients, live tokens and sessions."""
+    """Credentials, live tokens, codes and sessions."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
         self._credentials: dict[str, _Credential] = {}
         self._verified: set[bytes] = set()
-        self.clients: dict[str, Client] = {}
+        self._one_time: dict[str, str] = {}
+        self._codes: dict[str, Code] = {}
         self._tokens: dict[str, Token] = {}
         self._sessions: dict[str, str] = {}
 
@@ -102,6 +115,13 @@ class Accounts:
             return True
         return False
 
+    def set_one_time_code(self, user_name: str, code: str) -> None:
+        """The code that the user's authenticator shows at present."""
+        self._one_time[user_name] = code
+
+    def one_time_code(self, user_name: str) -> str:
+        return self._one_time.get(user_name, "")
+
     # -- sessions ----------------------------------------------------------------------------------------------
 
     def open_session(self, user_name: str) -> str:
@@ -119,11 +139,15 @@ class Accounts:
 
     # -- OAuth -------------------------------------------------------------------------------------------------
 
-    def client(self, client_id: str, client_secret: str) -> Client | None:
-        client = self.clients.get(client_id)
-        if client and hmac.compare_digest(client.client_secret.encode(), client_secret.encode()):
-            return client
-        return None
+    def issue_code(self, code: Code) -> str:
+        text = self._secret()
+        self._codes[text] = code
+        return text
+
+    def redeem(self, text: str, now: datetime) -> Code | None:
+        """What a code stands for; it is spent by this, whatever comes of it."""
+        code = self._codes.pop(text, None)
+        return code if code and code.ends > now else None
 
     def grant(self, client: Client, user_name: str, now: datetime) -> Token:
         """The user's token for this client: the live one while it lasts, else a new one (7.1)."""

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from nowtwin.errors import Refused
 from nowtwin.http import Answer, Request
 from nowtwin.instance import Instance
-from nowtwin.routes import authenticate, cookie
+from nowtwin.sign_in import authenticate, cookie
 from nowtwin.web import sign_in
 from nowtwin.web.files import send_file
 from nowtwin.web.forms import show_form, take_form

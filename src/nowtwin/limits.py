@@ -1,0 +1,37 @@
+"""What a caller gets who is too much for the instance: turned away at a full queue, or cut off when his transaction
+takes too long (servicenow-api.md 1.8, 1.9, 10).
+
+Time here is the service time of the twin's latency (seconds per record), not the time that this process takes.
+"""
+
+import re
+from typing import Final
+
+from nowtwin.admission import Turned
+from nowtwin.errors import Refused
+from nowtwin.faults import Latency, cancelled
+from nowtwin.http import Answer, refusal
+from nowtwin.switches import Switches
+
+_QUOTED: Final = re.compile(r"/api/now(?:/v\d)?/(?:table|stats|attachment|import)(?:/|$)")
+"""APIs with a default quota rule (D:platform-administration/platform-performance/c_DefaultQuotaRules.md)."""
+_TOO_MANY: Final = (
+    b"<html><head><title>429 Too Many Requests</title></head><body><h1>Too Many Requests</h1></body></html>"
+)
+
+
+def turned_away(place: Turned, switches: Switches) -> Answer:
+    """202 without a body at a full session queue; 429, often not JSON, at a full semaphore queue."""
+    if place == "session":
+        return Answer(202, content_type=None)
+    if switches.overload_in_json:
+        return refusal(Refused(429, "Too Many Requests"))
+    return Answer(429, _TOO_MANY, content_type="text/html;charset=UTF-8")
+
+
+def in_time(answer: Answer, path: str, latency: Latency, switches: Switches) -> tuple[Answer, float]:
+    """The answer as far as the transaction quota lets it come, and the service time that it takes."""
+    seconds = latency.service_time * answer.rows
+    if seconds <= switches.quota_seconds or not _QUOTED.match(path):
+        return answer, seconds
+    return cancelled(answer, int(switches.quota_seconds / latency.service_time)), switches.quota_seconds
