@@ -7,6 +7,10 @@ import pytest
 from nowtwin.metadata import row_id
 from tests.nowtwin.talk import Talk
 
+pytestmark = pytest.mark.behaviour(
+    "1.6", evidence="measured by others: LH; documentation: exploring-access-control-list.md", switch="access_control"
+)
+
 MINE, OTHER = "1" * 32, "2" * 32
 
 

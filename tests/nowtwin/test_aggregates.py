@@ -4,6 +4,8 @@ import pytest
 
 from tests.nowtwin.talk import Talk
 
+pytestmark = pytest.mark.behaviour("4", evidence="documentation: c_AggregateAPI.md")
+
 BETH = "b" * 32
 
 
@@ -102,6 +104,7 @@ def test_plain_filters_and_unknown_tables(counted: Talk) -> None:
     assert counted.send("POST", "stats/incident", {}).status == 405
 
 
+@pytest.mark.behaviour("4", evidence="assumption: per release")
 def test_aggregates_count_rows_that_the_caller_cannot_read(counted: Talk) -> None:
     counted.control("POST", "users", {"user_name": "joe", "password": "p"})
     counted.control("PUT", "hidden", [{"table": "incident"}])

@@ -6,6 +6,10 @@ import pytest
 
 from tests.nowtwin.talk import Record, Talk
 
+pytestmark = pytest.mark.behaviour(
+    "11.2", evidence="documentation: c_ManagingAssets.md, r_InstalledWithAssetManagement.md"
+)
+
 STARTED = datetime(2026, 3, 1, 9, 4, tzinfo=UTC)
 
 

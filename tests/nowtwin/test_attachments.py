@@ -8,6 +8,8 @@ from nowtwin.access import HideRule
 from tests.nowtwin.documented import differences, example
 from tests.nowtwin.talk import Reply, Talk
 
+pytestmark = pytest.mark.behaviour("6.2", evidence="documentation: c_AttachmentAPI.md")
+
 PICTURE = bytes(range(256)) * 9000 + b"\r\n--no boundary--\r\n"
 RAW = {"Content-Type": "image/png"}
 

@@ -1,6 +1,10 @@
 """sys_audit and sys_audit_delete (servicenow-api.md 9.1)."""
 
+import pytest
+
 from tests.nowtwin.talk import Talk
+
+pytestmark = pytest.mark.behaviour("9.1", evidence="documentation: exploring-auditing.md; measured by others: SL")
 
 
 def test_every_changed_column_of_an_audited_table_is_kept(talk: Talk) -> None:

@@ -4,7 +4,11 @@ import base64
 import json
 from typing import Any
 
+import pytest
+
 from tests.nowtwin.talk import Reply, Talk
+
+pytestmark = pytest.mark.behaviour("5", evidence="documentation: batch-api.md")
 
 
 def _item(number: int, method: str, url: str, body: object = None, **more: object) -> dict[str, object]:
@@ -56,6 +60,7 @@ def test_response_headers_come_unless_excluded(talk: Talk) -> None:
     assert entries[1]["headers"] == []
 
 
+@pytest.mark.behaviour("5", evidence="documentation: batch-api.md", switch="batch_seconds")
 def test_what_the_time_budget_leaves_undone_is_named(talk: Talk) -> None:
     talk.control("PUT", "switches", {"batch_seconds": 0})
     answer = _batch(talk, _item(1, "POST", "/api/now/table/incident", {}), _item(2, "GET", "/api/now/table/task")).json
@@ -63,6 +68,7 @@ def test_what_the_time_budget_leaves_undone_is_named(talk: Talk) -> None:
     assert talk.instance.count("incident") == 0
 
 
+@pytest.mark.behaviour("5", evidence="documentation: batch-api.md", switch="batch_output_limit")
 def test_an_answer_that_is_too_big_is_not_serviced(talk: Talk) -> None:
     talk.control("PUT", "switches", {"batch_output_limit": 50})
     answer = _batch(talk, _item(1, "GET", "/api/now/table/sys_user"), _item(2, "GET", "/api/now/table/incident")).json

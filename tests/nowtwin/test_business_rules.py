@@ -5,6 +5,8 @@ import pytest
 from tests.nowtwin.scripts import aborted, add_include, add_rule, errors, insert, logged, settle
 from tests.nowtwin.talk import Talk
 
+pytestmark = pytest.mark.behaviour("8.1", evidence="documentation: c_BusinessRules.md")
+
 ABEL = "62826bf03710200044e0bfc8bcbe5df1"
 
 

@@ -6,6 +6,8 @@ from nowtwin.stock import relation_type_id
 from tests.nowtwin.documented import differences, example
 from tests.nowtwin.talk import Reply, Talk
 
+pytestmark = pytest.mark.behaviour("6.3, 6.4", evidence="documentation: cmdb-instance-api.md, cmdb-meta-api.md")
+
 LINUX = "cmdb_ci_linux_server"
 DEPENDS = relation_type_id("Depends on::Used by")
 RUNS = relation_type_id("Runs on::Runs")

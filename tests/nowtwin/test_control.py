@@ -56,6 +56,7 @@ def test_a_truncated_body_ends_before_its_length(talk: Talk) -> None:
     assert broken.value.partial.startswith(b'{"result":[{')
 
 
+@pytest.mark.behaviour("1.9", evidence="measured by others: pysnow#122; measured by others: SL")
 @pytest.mark.parametrize(
     ("kind", "status", "content_type", "body"),
     [("accepted", 202, None, b""), ("null_body", 200, "application/json;charset=UTF-8", b"null")],
@@ -67,6 +68,7 @@ def test_successes_that_are_none(talk: Talk, kind: str, status: int, content_typ
     assert talk.instance.count("incident") == 0
 
 
+@pytest.mark.behaviour("1.9", evidence="measured by others: several clients")
 def test_a_hibernating_instance_answers_a_page_with_status_200(talk: Talk) -> None:
     talk.control("PUT", "faults", [{"kind": "hibernating"}])
     reply = talk.get("table/incident")
@@ -74,6 +76,7 @@ def test_a_hibernating_instance_answers_a_page_with_status_200(talk: Talk) -> No
     assert b"Your instance is hibernating" in reply.body
 
 
+@pytest.mark.behaviour("1.9", evidence="measured by others: PySNC, pysnow, CDAP")
 def test_a_cancelled_transaction_appends_an_error_to_the_rows_sent_so_far(talk: Talk) -> None:
     _rows(talk, 10)
     talk.control("PUT", "faults", [{"kind": "error_in_body", "rows": 4}])
@@ -152,6 +155,7 @@ def test_the_journal_of_writes_says_when_each_version_was_stored(talk: Talk) -> 
     assert len(talk.control("GET", f"writes?after={journal['next']}")["writes"]) == 1
 
 
+@pytest.mark.behaviour("1.4, 1.6", evidence="measured by others: LH adr-124, SL")
 def test_hidden_rows_shorten_pages_but_not_the_count(talk: Talk) -> None:
     _rows(talk, 20)
     talk.control("POST", "users", {"user_name": "joe", "password": "p"})
@@ -172,6 +176,7 @@ def test_hidden_rows_shorten_pages_but_not_the_count(talk: Talk) -> None:
     assert len(talk.rows("incident")) == 20
 
 
+@pytest.mark.behaviour("1.6", evidence="documentation: c_RESTAPI.md")
 def test_hidden_columns_are_absent(talk: Talk) -> None:
     _rows(talk, 1)
     talk.control("POST", "users", {"user_name": "joe", "password": "p"})

@@ -72,6 +72,7 @@ def _found(talk: Talk, query: str) -> str:
     return "".join(sorted(talk.names("incident", query)))
 
 
+@pytest.mark.behaviour("2.2, 2.3", evidence="documentation: r_OpAvailableFiltersQueries.md")
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -118,6 +119,7 @@ def test_an_operator_finds(filled: Talk, query: str, expected: str) -> None:
     assert _found(filled, query) == expected
 
 
+@pytest.mark.behaviour("2.1", evidence="documentation: encoded-query-guide.md; measured by others: LH")
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -135,6 +137,7 @@ def test_conditions_combine(filled: Talk, query: str, expected: str) -> None:
     assert _found(filled, query) == expected
 
 
+@pytest.mark.behaviour("2.2", evidence="documentation: r_OpAvailableFiltersQueries.md")
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -157,6 +160,7 @@ def test_references_classes_and_words(filled: Talk, query: str, expected: str) -
     assert _found(filled, query) == expected
 
 
+@pytest.mark.behaviour("2.2, 2.6", evidence="documentation: r_OpAvailableFiltersQueries.md")
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -186,12 +190,16 @@ def test_dates_are_worked_out_at_the_twins_clock(filled: Talk, query: str, expec
     assert _found(filled, query) == expected
 
 
+@pytest.mark.behaviour("2.6", evidence="measured by others: CDAP", switch="query_dates_in_user_zone")
 def test_the_day_of_a_helper_is_the_day_of_the_callers_zone(filled: Talk) -> None:
     filled.instance.add_user("aki", "secret", roles=("admin",), time_zone="Asia/Tokyo")
     query = "opened_atONToday@javascript:gs.beginningOfToday()@javascript:gs.endOfToday()"
     assert _found(filled.as_user("aki", "secret"), query) == "ab"
 
 
+@pytest.mark.behaviour(
+    "2.4", evidence="documentation: c_TableAPI.md; measured by others: LH", switch="double_caret_escapes"
+)
 @pytest.mark.parametrize(
     "query",
     [
@@ -219,6 +227,11 @@ def _property(talk: Talk, name: str) -> str:
     return str(row["sys_id"])
 
 
+@pytest.mark.behaviour(
+    "2.1",
+    evidence="documentation: c_TableAPI.md; assumption: references by what they display",
+    switch="order_references_by_display",
+)
 def test_rows_are_ordered_by_several_columns_and_references_by_name(filled: Talk) -> None:
     assert filled.names("incident", "stateISNOTEMPTY^ORDERBYDESCstate") == ["d", "c", "b", "a"]
     assert filled.names("incident", "categoryISNOTEMPTY^ORDERBYcategory^ORDERBYDESCpriority") == ["b", "a", "c"]
@@ -226,6 +239,7 @@ def test_rows_are_ordered_by_several_columns_and_references_by_name(filled: Talk
     assert filled.names("incident", "state=1^ORDERBYno_such_field") == ["a"]
 
 
+@pytest.mark.behaviour("2.2", evidence="documentation: encoded-query-guide.md")
 def test_a_hierarchy_is_followed_through_its_parents(filled: Talk) -> None:
     filled.instance.load(
         "cmn_department",
@@ -241,12 +255,14 @@ def test_a_hierarchy_is_followed_through_its_parents(filled: Talk) -> None:
     assert filled.names("sys_user", f"departmentIN_HIERARCHYx@{'2' * 32}", "name") == ["Low"]
 
 
+@pytest.mark.behaviour("2.2", evidence="measured by others: PySNC's tests")
 def test_related_rows_are_counted(filled: Talk) -> None:
     query = "RLQUERYincident.caller_id,>0^state=1^ENDRLQUERY^ORDERBYname"
     assert filled.names("sys_user", query, "name") == ["Beth Anglin"]
     assert "Beth Anglin" not in filled.names("sys_user", "RLQUERYincident.caller_id,=0^ENDRLQUERY", "name")
 
 
+@pytest.mark.behaviour("2.2", evidence="measured by others: PySNC's tests; assumption: where the inner conditions end")
 def test_a_join_asks_for_at_least_one_row_on_the_other_side(filled: Talk) -> None:
     query = "JOINsys_user.sys_id=incident.caller_id!state=1^priority=1"
     assert filled.names("sys_user", query, "name") == filled.names(
@@ -260,12 +276,14 @@ def test_a_join_asks_for_at_least_one_row_on_the_other_side(filled: Talk) -> Non
     assert filled.names("sys_user", "JOINsys_user.sys_id=no_such.caller_id!^ORDERBYname", "name") == everyone
 
 
+@pytest.mark.behaviour("2.3", evidence="assumption: collation", switch="case_insensitive_strings")
 def test_text_may_be_compared_by_case_by_switch(filled: Talk) -> None:
     filled.control("PUT", "switches", {"case_insensitive_strings": False})
     assert _found(filled, "description=PRINTER") == ""
     assert _found(filled, "descriptionLIKEmail") == "b"
 
 
+@pytest.mark.behaviour("1.5", evidence="measured by others: SL")
 def test_a_keyset_sweep_sees_every_row_once(talk: Talk) -> None:
     talk.instance.load("incident", [{"short_description": str(n)} for n in range(137)])
     seen: list[str] = []
@@ -274,6 +292,7 @@ def test_a_keyset_sweep_sees_every_row_once(talk: Talk) -> None:
     assert len(seen) == len(set(seen)) == 137
 
 
+@pytest.mark.behaviour("1.5", evidence="documentation: encoded-query-guide.md")
 def test_the_tuple_cursor_of_an_incremental_read(talk: Talk) -> None:
     stamps: Iterable[str] = [f"2025-01-01 00:00:0{n // 10}" for n in range(40)]
     talk.instance.load("incident", [{"sys_id": f"{n:032x}", "sys_updated_on": stamp} for n, stamp in enumerate(stamps)])

@@ -8,6 +8,8 @@ import pytest
 from tests.nowtwin.documented import differences, example
 from tests.nowtwin.talk import Record, Talk
 
+pytestmark = pytest.mark.behaviour("6.5", evidence="documentation: c_IdentifyReconcileAPI.md")
+
 LINUX = "cmdb_ci_linux_server"
 
 

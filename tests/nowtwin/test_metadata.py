@@ -2,7 +2,13 @@
 
 from typing import Any
 
+import pytest
+
 from tests.nowtwin.talk import Talk
+
+pytestmark = pytest.mark.behaviour(
+    "3.2", evidence="recorded exchange: public rows of sys_dictionary and sys_number; documentation: sys_db_object"
+)
 
 
 def test_a_dictionary_row_refers_to_types_and_tables_by_name(talk: Talk) -> None:

@@ -13,6 +13,10 @@ from nowtwin.http import Request
 from nowtwin.instance import Instance
 from tests.nowtwin.talk import basic
 
+pytestmark = pytest.mark.behaviour(
+    "1.8", evidence="assumption: what no source shows is refused in the documented words"
+)
+
 AUTHORIZATION = {"authorization": basic("admin", "admin"), "content-type": "application/json"}
 KNOWN = "1" * 32
 

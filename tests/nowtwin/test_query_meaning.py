@@ -11,6 +11,8 @@ from nowtwin.instance import Instance
 from nowtwin.query.parse import parse
 from nowtwin.reading import Wanted
 
+pytestmark = pytest.mark.behaviour("2", evidence="documentation: r_OpAvailableFiltersQueries.md")
+
 Row = Mapping[str, str]
 
 _TEXTS = ["", "alpha", "Alpha", "beta", "alphabet", "a_b", "a%b"]

@@ -10,6 +10,8 @@ import pytest
 from nowtwin.seeds import find_shared_data
 from tests.nowtwin.talk import Talk
 
+pytestmark = pytest.mark.behaviour("1.3", evidence="recorded exchange: StackVista change requests")
+
 RECORDING = "recorded_change_requests.stackvista.dev.jsonl.gz"
 SCHEMA = "servicenow_schema.json.gz"
 LOST = {"approval_history", "cab_date"}

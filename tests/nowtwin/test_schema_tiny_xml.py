@@ -6,6 +6,10 @@ import pytest
 
 from tests.nowtwin.talk import Talk
 
+pytestmark = pytest.mark.behaviour(
+    "1.2", evidence="measured by others: CDAP, ITSM; documentation: rest-session-debug-header.md"
+)
+
 XML = {"Accept": "application/xml"}
 
 

@@ -8,6 +8,8 @@ import pytest
 from nowtwin.instance import OAUTH_CLIENT, OAUTH_SECRET
 from tests.nowtwin.talk import Reply, Talk, basic
 
+pytestmark = pytest.mark.behaviour("7.1", evidence="documentation: r_OAuthAPIRequestParameters.md")
+
 PASSWORD = {
     "grant_type": "password",
     "client_id": OAUTH_CLIENT,
@@ -48,6 +50,11 @@ def test_the_live_token_is_given_again_with_what_is_left_of_it(frozen: Talk) -> 
     assert (again["access_token"], again["expires_in"]) == (first["access_token"], 1200)
 
 
+@pytest.mark.behaviour(
+    "7.1",
+    evidence="documentation: r_OAuthAPIResponseParameters.md; assumption: rotation",
+    switch="refresh_token_rotates",
+)
 def test_a_token_ends_and_the_refresh_token_renews_it(frozen: Talk) -> None:
     first = _ask(frozen, PASSWORD).json
     frozen.control("PUT", "clock", {"advance": 1800})
@@ -61,6 +68,7 @@ def test_a_token_ends_and_the_refresh_token_renews_it(frozen: Talk) -> None:
     assert _ask(frozen, form).status == 401
 
 
+@pytest.mark.behaviour("7.1", evidence="measured by others: public clients")
 @pytest.mark.parametrize(
     "change",
     [
@@ -114,7 +122,7 @@ def test_registered_clients_are_records_without_their_secret(talk: Talk) -> None
     body = {"client_id": "c" * 32, "client_secret": "hush", "name": "mine", "access_seconds": 60}
     talk.control("POST", "oauth_clients", body)
     (row,) = talk.rows("oauth_entity", "name=mine")
-    assert (row["client_id"], row["client_secret"]) == ("c" * 32, "")
+    assert (row["client_id"], row["client_secret"]) == ("c" * 32, "********")
     assert _ask(talk, {**PASSWORD, "client_id": "c" * 32, "client_secret": "hush"}).json["expires_in"] == 60
 
 

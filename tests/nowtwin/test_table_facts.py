@@ -6,6 +6,8 @@ from nowtwin.schema import shipped_dictionary
 from nowtwin.table_facts import sources, written_schema
 from tests.nowtwin.talk import Talk
 
+pytestmark = pytest.mark.behaviour("3.2, 3.3", evidence="documentation: the source of each table")
+
 DOCUMENTED_TYPES = (
     "string boolean integer longint decimal glide_date_time due_date glide_date glide_duration currency price reference "
     "document_id glide_list journal_input html script xml conditions url password2 table_name field_name ip_addr"

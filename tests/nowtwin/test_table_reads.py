@@ -23,6 +23,7 @@ def _incidents(talk: Talk, count: int) -> None:
     talk.instance.load("incident", [{"sys_id": f"{n:032x}", "short_description": f"no {n}"} for n in range(count)])
 
 
+@pytest.mark.behaviour("1.3", evidence="documentation: c_TableAPI.md")
 def test_a_reference_has_a_link_when_set_and_is_an_empty_string_when_not(talk: Talk) -> None:
     _people(talk)
     talk.instance.load("incident", [{"sys_id": "1" * 32, "caller_id": BETH}, {"sys_id": "2" * 32}])
@@ -31,6 +32,7 @@ def test_a_reference_has_a_link_when_set_and_is_an_empty_string_when_not(talk: T
     assert without == {"caller_id": ""}
 
 
+@pytest.mark.behaviour("1.3", evidence="documentation: c_TableAPI.md")
 @pytest.mark.parametrize(
     ("display", "links", "expected"),
     [
@@ -53,6 +55,7 @@ def test_the_shapes_of_a_reference(talk: Talk, display: str, links: str, expecte
     assert value == expected
 
 
+@pytest.mark.behaviour("1.3", evidence="recorded exchange: StackVista change requests")
 def test_an_empty_string_choice_displays_null_and_other_empty_values_display_empty_or_unknown(talk: Talk) -> None:
     talk.instance.load("incident", [{"short_description": "x"}])
     (row,) = talk.rows("incident", sysparm_display_value="all")
@@ -62,6 +65,9 @@ def test_an_empty_string_choice_displays_null_and_other_empty_values_display_emp
     assert row["hold_reason"] == {"display_value": "", "value": ""}
 
 
+@pytest.mark.behaviour(
+    "1.3, 3.1", evidence="recorded exchange: WorkArena records; measured by others: LH", switch="group_integers"
+)
 def test_display_values_follow_labels_zone_and_format_of_the_caller(talk: Talk) -> None:
     talk.instance.add_user(
         "eva", "secret", roles=("admin",), time_zone="US/Pacific", date_format="MM-dd-yyyy", time_format="hh:mm:ss a"
@@ -90,6 +96,7 @@ def test_display_values_follow_labels_zone_and_format_of_the_caller(talk: Talk) 
     assert row["sys_class_name"] == "Incident"
 
 
+@pytest.mark.behaviour("1.3", evidence="documentation: c_TableAPI.md; measured by others: SL")
 def test_every_value_is_a_string(talk: Talk) -> None:
     talk.instance.load("incident", [{"active": "true", "reassignment_count": "3", "calendar_stc": "12"}])
     (row,) = talk.rows("incident")
@@ -98,6 +105,7 @@ def test_every_value_is_a_string(talk: Talk) -> None:
     assert (row["active"], row["reassignment_count"]) == ("true", "3")
 
 
+@pytest.mark.behaviour("1.3", evidence="documentation: c_TableAPI.md")
 def test_a_glide_list_shows_names_and_has_no_link(talk: Talk) -> None:
     _people(talk)
     talk.instance.load("incident", [{"watch_list": f"{BETH},{ADMIN},guest@example.com"}])
@@ -108,6 +116,7 @@ def test_a_glide_list_shows_names_and_has_no_link(talk: Talk) -> None:
     }
 
 
+@pytest.mark.behaviour("1.2", evidence="documentation: c_TableAPI.md")
 def test_fields_are_projected_dot_walked_and_unknown_names_ignored(talk: Talk) -> None:
     _people(talk)
     talk.instance.load("incident", [{"caller_id": BETH, "number": "INC0000001"}])
@@ -117,6 +126,7 @@ def test_fields_are_projected_dot_walked_and_unknown_names_ignored(talk: Talk) -
     assert row == {"number": "INC0000001", "caller_id.email": "beth@example.com", "caller_id.manager.name": ""}
 
 
+@pytest.mark.behaviour("3.3", evidence="measured by others: LH")
 def test_a_parent_table_gives_its_own_columns_and_the_actual_class(talk: Talk) -> None:
     talk.instance.load("incident", [{"sys_id": "1" * 32, "category": "network"}])
     talk.instance.load("problem", [{"sys_id": "2" * 32}])
@@ -128,6 +138,7 @@ def test_a_parent_table_gives_its_own_columns_and_the_actual_class(talk: Talk) -
     assert talk.get(f"table/problem/{'1' * 32}").status == 404
 
 
+@pytest.mark.behaviour("1.4", evidence="documentation: c_TableAPI.md")
 def test_the_link_header_leads_through_the_pages_and_vanishes_on_a_single_one(talk: Talk) -> None:
     _incidents(talk, 25)
     seen: list[str] = []
@@ -145,6 +156,7 @@ def test_the_link_header_leads_through_the_pages_and_vanishes_on_a_single_one(ta
     assert "link" not in talk.get("table/incident", sysparm_limit=5, sysparm_suppress_pagination_header="true").headers
 
 
+@pytest.mark.behaviour("1.2", evidence="assumption: the exact effect on the headers", switch="no_count_drops_total")
 def test_no_count_drops_the_total_and_the_last_link(talk: Talk) -> None:
     _incidents(talk, 5)
     reply = talk.get("table/incident", sysparm_limit=2, sysparm_no_count="true")
@@ -153,6 +165,7 @@ def test_no_count_drops_the_total_and_the_last_link(talk: Talk) -> None:
     assert 'rel="last"' not in reply.headers["link"]
 
 
+@pytest.mark.behaviour("1.4", evidence="measured by others: SL", switch="pagination_url_limit")
 def test_a_long_query_cannot_be_paged_unless_the_header_is_suppressed(talk: Talk) -> None:
     _incidents(talk, 5)
     query = "sys_idIN" + ",".join(f"{n:032x}" for n in range(200))
@@ -162,6 +175,7 @@ def test_a_long_query_cannot_be_paged_unless_the_header_is_suppressed(talk: Talk
     assert (cured.status, len(cured.result)) == (200, 2)
 
 
+@pytest.mark.behaviour("10", evidence="measured by others: LH", switch="url_limit")
 def test_a_url_above_8192_bytes_is_too_long(talk: Talk) -> None:
     short = len(f"{talk.url}/api/now/table/incident?sysparm_query=numberSTARTSWITH")
     fits = talk.get("table/incident", sysparm_query="numberSTARTSWITH" + "x" * (8192 - short))
@@ -169,6 +183,7 @@ def test_a_url_above_8192_bytes_is_too_long(talk: Talk) -> None:
     assert talk.get("table/incident", sysparm_query="numberSTARTSWITH" + "x" * (8193 - short)).status == 414
 
 
+@pytest.mark.behaviour("1.1", evidence="documentation: c_TableAPI.md")
 def test_an_empty_list_is_404_on_v1_only(talk: Talk) -> None:
     assert talk.get("table/incident").result == []
     assert talk.get("v2/table/incident").result == []
@@ -179,6 +194,7 @@ def test_an_empty_list_is_404_on_v1_only(talk: Talk) -> None:
     )
 
 
+@pytest.mark.behaviour("1.8", evidence="measured by others: LH; measured by others: public fixtures")
 def test_the_error_bodies_are_word_for_word(talk: Talk) -> None:
     assert talk.get("table/no_such_table").error == (400, "Invalid table no_such_table", None)
     assert talk.get("nothing/here").error == (400, "Requested URI does not represent any resource", None)
@@ -194,12 +210,14 @@ def test_the_error_bodies_are_word_for_word(talk: Talk) -> None:
     )
 
 
+@pytest.mark.behaviour("1.1", evidence="documentation: c_RESTAPI.md")
 def test_a_head_request_has_the_headers_of_a_get_and_no_body(talk: Talk) -> None:
     _incidents(talk, 3)
     reply = talk.call("HEAD", "/api/now/table/incident?sysparm_limit=1")
     assert (reply.status, reply.body, reply.headers["x-total-count"]) == (200, b"", "3")
 
 
+@pytest.mark.behaviour("10", evidence="measured by others: several clients")
 def test_gzip_is_given_when_asked_for(talk: Talk) -> None:
     _incidents(talk, 50)
     reply = talk.call("GET", "/api/now/table/incident", headers={"Accept-Encoding": "gzip"})
@@ -207,6 +225,7 @@ def test_gzip_is_given_when_asked_for(talk: Talk) -> None:
     assert len(json.loads(gzip.decompress(reply.body))["result"]) == 50
 
 
+@pytest.mark.behaviour("1.9, 7.2", evidence="documentation: KB0552064")
 def test_the_session_cookie_authenticates_and_is_not_given_twice(talk: Talk) -> None:
     first = talk.get("table/sys_user")
     session = next(cookie for cookie in first.cookies if cookie.startswith("JSESSIONID="))
@@ -217,6 +236,7 @@ def test_the_session_cookie_authenticates_and_is_not_given_twice(talk: Talk) -> 
     assert Talk(talk.url, talk.instance, {"Cookie": "JSESSIONID=made-up"}).get("table/sys_user").status == 401
 
 
+@pytest.mark.behaviour("1.2", evidence="documentation: c_TableAPI.md")
 def test_plain_filters_take_labels_and_display_values(talk: Talk) -> None:
     _people(talk)
     talk.instance.load(
@@ -233,6 +253,7 @@ def test_plain_filters_take_labels_and_display_values(talk: Talk) -> None:
     assert both == [{"short_description": "a"}]
 
 
+@pytest.mark.behaviour("1.4", evidence="measured by others: SL", switch="shuffle_ties")
 def test_pages_over_an_order_with_ties_repeat_and_lose_rows_unless_sys_id_is_in_it(talk: Talk) -> None:
     talk.instance.load(
         "incident", [{"sys_id": f"{n * 7919:032x}"[::-1], "sys_created_on": "2025-01-01 00:00:00"} for n in range(60)]
@@ -249,16 +270,19 @@ def test_pages_over_an_order_with_ties_repeat_and_lose_rows_unless_sys_id_is_in_
     assert len(sweep("ORDERBYsys_created_on^ORDERBYsys_id")) == 60
 
 
+@pytest.mark.behaviour("1.2", evidence="assumption")
 def test_a_non_numeric_limit_counts_as_absent(talk: Talk) -> None:
     _incidents(talk, 3)
     assert len(talk.rows("incident", sysparm_limit="many", sysparm_offset="-1")) == 3
 
 
+@pytest.mark.behaviour("1.1", evidence="documentation: r_RESTAPIHTTPResponseCodes.md")
 def test_an_unacceptable_format_is_406(talk: Talk) -> None:
     reply = talk.call("GET", "/api/now/table/incident", headers={"Accept": "image/png"})
     assert reply.status == 406
 
 
+@pytest.mark.behaviour("6.6", evidence="measured by others: several clients")
 def test_the_current_user_is_told(talk: Talk) -> None:
     assert talk.get("ui/user/current_user").result == {
         "user_sys_id": ADMIN,
@@ -269,6 +293,7 @@ def test_the_current_user_is_told(talk: Talk) -> None:
     }
 
 
+@pytest.mark.behaviour("6.6", evidence="measured by others: LH")
 def test_the_version_stands_in_sys_properties(talk: Talk) -> None:
     query = "nameINglide.buildname,glide.war,glide.buildtag,instance_id^ORDERBYname"
     rows = talk.rows("sys_properties", query, sysparm_fields="name,value")

@@ -9,6 +9,7 @@ from tests.nowtwin.talk import Talk
 ADMIN = "6816f79cc0a8016401c5a33be04be441"
 
 
+@pytest.mark.behaviour("1.1", evidence="documentation: c_TableAPI.md")
 def test_an_insert_is_answered_with_the_whole_record_and_its_address(talk: Talk) -> None:
     talk.control("PUT", "clock", {"set": "2025-03-04 05:06:07", "rate": 0})
     reply = talk.post("incident", {"short_description": "Disk full", "impact": 1, "urgency": "2"})
@@ -25,6 +26,7 @@ def test_an_insert_is_answered_with_the_whole_record_and_its_address(talk: Talk)
     assert record["task_effective_number"] == "INC0010001"
 
 
+@pytest.mark.behaviour("11.1", evidence="documentation: sys_number")
 def test_numbers_count_up_above_what_was_loaded(talk: Talk) -> None:
     talk.instance.load("incident", [{"number": "INC0012345"}])
     assert talk.post("incident", {}).result["number"] == "INC0012346"
@@ -33,6 +35,7 @@ def test_numbers_count_up_above_what_was_loaded(talk: Talk) -> None:
     assert talk.post("incident", {"number": "MINE1"}).result["number"] == "MINE1"
 
 
+@pytest.mark.behaviour("1.7", evidence="measured by others: PySNC's tests")
 def test_a_sys_id_of_the_clients_choice_is_honoured_once(talk: Talk) -> None:
     mine = "0123456789abcdef0123456789abcdef"
     assert talk.post("incident", {"sys_id": mine}).result["sys_id"] == mine
@@ -42,10 +45,12 @@ def test_a_sys_id_of_the_clients_choice_is_honoured_once(talk: Talk) -> None:
     assert talk.instance.count("incident") == 1
 
 
+@pytest.mark.behaviour("1.7", evidence="assumption: status and wrapping of the message")
 def test_a_unique_column_is_kept_unique(talk: Talk) -> None:
     assert talk.post("sys_user", {"user_name": "admin"}).status == 403
 
 
+@pytest.mark.behaviour("1.1", evidence="measured by others: servicenow-cli")
 @pytest.mark.parametrize("verb", ["PUT", "PATCH"])
 def test_an_update_changes_what_it_names_and_leaves_the_rest(talk: Talk, verb: str) -> None:
     record = talk.post("incident", {"short_description": "a", "description": "b"}).result
@@ -58,6 +63,7 @@ def test_an_update_changes_what_it_names_and_leaves_the_rest(talk: Talk, verb: s
     assert reply.result["sys_created_on"] == record["sys_created_on"]
 
 
+@pytest.mark.behaviour("9.2", evidence="assumption")
 def test_an_update_that_changes_nothing_is_no_update(talk: Talk) -> None:
     record = talk.post("incident", {"short_description": "a"}).result
     talk.control("PUT", "clock", {"advance": 60})
@@ -65,6 +71,9 @@ def test_an_update_that_changes_nothing_is_no_update(talk: Talk) -> None:
     assert (again["sys_mod_count"], again["sys_updated_on"]) == ("0", record["sys_updated_on"])
 
 
+@pytest.mark.behaviour(
+    "1.7", evidence="measured by others: PySNC's tests; measured by others: LH", switch="unknown_choice_dropped"
+)
 def test_unknown_columns_unknown_choices_and_system_columns_are_ignored_silently(talk: Talk) -> None:
     record = talk.post("incident", {"category": "hardware"}).result
     reply = talk.patch(
@@ -78,6 +87,7 @@ def test_unknown_columns_unknown_choices_and_system_columns_are_ignored_silently
     assert "no_such_column" not in reply.result
 
 
+@pytest.mark.behaviour("1.7", evidence="documentation: c_BusinessRules.md")
 def test_empty_text_and_the_word_null_clear_a_column(talk: Talk) -> None:
     record = talk.post("incident", {"short_description": "a", "description": "b"}).result
     cleared = talk.patch("incident", record["sys_id"], {"short_description": "", "description": "NULL"}).result
@@ -85,6 +95,7 @@ def test_empty_text_and_the_word_null_clear_a_column(talk: Talk) -> None:
     assert talk.names("incident", "short_descriptionISEMPTY^descriptionISEMPTY", "sys_id") == [record["sys_id"]]
 
 
+@pytest.mark.behaviour("1.7", evidence="documentation: c_TableAPI.md", switch="empty_clears_choices")
 def test_only_the_word_null_clears_a_choice(talk: Talk) -> None:
     sys_id = talk.post("incident", {"category": "network", "state": "3", "hold_reason": "1"}).result["sys_id"]
     assert talk.patch("incident", sys_id, {"category": ""}).result["category"] == "network"
@@ -93,21 +104,25 @@ def test_only_the_word_null_clears_a_choice(talk: Talk) -> None:
     assert talk.patch("incident", sys_id, {"hold_reason": ""}).result["hold_reason"] == ""
 
 
+@pytest.mark.behaviour("11.1", evidence="assumption")
 def test_the_hold_reason_goes_when_an_incident_leaves_on_hold(talk: Talk) -> None:
     sys_id = talk.post("incident", {"state": "3", "hold_reason": "1"}).result["sys_id"]
     assert talk.patch("incident", sys_id, {"state": "2"}).result["hold_reason"] == ""
 
 
+@pytest.mark.behaviour("1.7", evidence="measured by others: several clients")
 def test_numbers_and_booleans_may_be_json_scalars(talk: Talk) -> None:
     record = talk.post("incident", {"reassignment_count": 4, "active": True, "knowledge": False}).result
     assert (record["reassignment_count"], record["active"], record["knowledge"]) == ("4", "true", "false")
 
 
+@pytest.mark.behaviour("1.7", evidence="assumption", switch="truncate_long_strings")
 def test_a_long_string_is_cut_to_the_length_of_its_column(talk: Talk) -> None:
     record = talk.post("incident", {"short_description": "x" * 500}).result
     assert record["short_description"] == "x" * 160
 
 
+@pytest.mark.behaviour("11.1", evidence="documentation: incident management")
 @pytest.mark.parametrize(
     ("impact", "urgency", "priority"),
     [
@@ -127,6 +142,7 @@ def test_priority_follows_impact_and_urgency_whatever_was_sent(
     assert record["priority"] == priority
 
 
+@pytest.mark.behaviour("11.1", evidence="measured by others: LH; documentation: c_IntValsForDfltChoiceList.md")
 def test_state_and_incident_state_move_together_and_closing_clears_active(talk: Talk) -> None:
     sys_id = talk.post("incident", {}).result["sys_id"]
     resolved = talk.patch("incident", sys_id, {"incident_state": "6"}).result
@@ -137,6 +153,7 @@ def test_state_and_incident_state_move_together_and_closing_clears_active(talk: 
     assert closed["closed_at"] == closed["sys_updated_on"]
 
 
+@pytest.mark.behaviour("3.1", evidence="documentation: sys_journal_field; measured by others: several clients")
 def test_journals_read_empty_and_stand_in_sys_journal_field(talk: Talk) -> None:
     talk.control("PUT", "clock", {"set": "2025-01-01 10:00:00", "rate": 0})
     record = talk.post("incident", {"work_notes": "first"}).result
@@ -158,6 +175,7 @@ def test_journals_read_empty_and_stand_in_sys_journal_field(talk: Talk) -> None:
     ]
 
 
+@pytest.mark.behaviour("1.2", evidence="documentation: c_TableAPI.md")
 def test_input_display_values_are_names_labels_and_times_of_the_caller(talk: Talk) -> None:
     talk.instance.add_user("eva", "secret", roles=("admin",), name="Eva Example", time_zone="Europe/Zurich")
     eva = talk.as_user("eva", "secret")
@@ -167,6 +185,7 @@ def test_input_display_values_are_names_labels_and_times_of_the_caller(talk: Tal
     assert (record["state"], record["opened_at"]) == ("3", "2025-07-01 10:00:00")
 
 
+@pytest.mark.behaviour("1.1, 9.1", evidence="documentation: c_TableAPI.md; measured by others: SL")
 def test_a_delete_answers_204_and_is_filed_under_the_actual_class(talk: Talk) -> None:
     record = talk.post("incident", {"short_description": "gone"}).result
     reply = talk.delete("task", record["sys_id"])
@@ -178,6 +197,7 @@ def test_a_delete_answers_204_and_is_filed_under_the_actual_class(talk: Talk) ->
     assert "<short_description>gone</short_description>" in filed["payload"]
 
 
+@pytest.mark.behaviour("1.1", evidence="documentation: c_RESTAPI.md")
 def test_a_write_without_response_body(talk: Talk) -> None:
     reply = talk.call(
         "POST",
@@ -189,6 +209,7 @@ def test_a_write_without_response_body(talk: Talk) -> None:
     assert talk.instance.count("incident", "short_description=quiet") == 1
 
 
+@pytest.mark.behaviour("1.1", evidence="documentation: c_RESTAPI.md")
 def test_a_post_may_stand_for_another_verb(talk: Talk) -> None:
     record = talk.post("incident", {}).result
     reply = talk.call("POST", f"/api/now/table/incident/{record['sys_id']}", None, {"X-HTTP-Method-Override": "DELETE"})
@@ -196,12 +217,14 @@ def test_a_post_may_stand_for_another_verb(talk: Talk) -> None:
     assert talk.instance.count("incident") == 0
 
 
+@pytest.mark.behaviour("1.1", evidence="documentation: c_TableAPI.md")
 def test_an_array_body_inserts_its_first_element_only(talk: Talk) -> None:
     reply = talk.post("incident", [{"short_description": "one"}, {"short_description": "two"}])
     assert reply.result["short_description"] == "one"
     assert talk.instance.count("incident") == 1
 
 
+@pytest.mark.behaviour("1.8", evidence="documentation: KB0747638", switch="body_limit")
 def test_bodies_that_cannot_be_read_are_refused(talk: Talk) -> None:
     json_type = {"Content-Type": "application/json"}
     for body in (b"{", b"\xff\xfe", b"3", b'"text"'):
@@ -216,11 +239,13 @@ def test_bodies_that_cannot_be_read_are_refused(talk: Talk) -> None:
     assert talk.instance.count("incident") == 0
 
 
+@pytest.mark.behaviour("1.8", evidence="documentation: r_RESTAPIHTTPResponseCodes.md; assumption: the text")
 def test_a_verb_without_meaning_is_405(talk: Talk) -> None:
     assert talk.call("DELETE", "/api/now/table/incident").status == 405
     assert talk.call("POST", f"/api/now/table/incident/{'0' * 32}").status == 405
 
 
+@pytest.mark.behaviour("3.3", evidence="documentation: table-extension-and-classes.md")
 def test_reclassification_keeps_the_sys_id_and_drops_the_columns_of_the_old_class(talk: Talk) -> None:
     record = talk.post("cmdb_ci_linux_server", {"name": "lnx1", "kernel_release": "6.1", "os": "Linux"}).result
     changed = talk.patch("cmdb_ci", record["sys_id"], {"sys_class_name": "cmdb_ci_win_server"}).result
@@ -231,6 +256,7 @@ def test_reclassification_keeps_the_sys_id_and_drops_the_columns_of_the_old_clas
     assert (stored["os"], "kernel_release" in stored) == ("Linux", False)
 
 
+@pytest.mark.behaviour("1.7, 3.1", evidence="measured by others: LH; measured by others: PySNC's tests")
 def test_passwords_cannot_be_set_and_are_masked(talk: Talk) -> None:
     record = talk.post("sys_user", {"user_name": "joe", "user_password": "secret"}).result
     assert record["user_password"] == ""

@@ -16,6 +16,8 @@ from nowtwin.faults import CANCELLED, FaultRule
 from nowtwin.instance import OAUTH_CLIENT, OAUTH_SECRET
 from tests.nowtwin_judges.conftest import Site
 
+pytestmark = pytest.mark.behaviour("1, 2, 5, 6.2, 7.1", evidence="measured by others: PySNC's tests")
+
 BETH = "b" * 32
 
 
