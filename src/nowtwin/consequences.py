@@ -12,7 +12,7 @@ from nowtwin.selecting import select
 from nowtwin.write_rules import Manner, Pending
 
 _QUIET = Manner(workflow=False)
-_ROOTS = frozenset({"alm_asset", "cmdb", "cmdb_model", "cmdb_model_category"})
+_ROOTS = frozenset({"alm_asset", "cmdb", "cmdb_model", "cmdb_model_category", "sys_user"})
 
 
 class Consequences:
@@ -37,6 +37,8 @@ class Consequences:
             self.assets.name_model(pending)
         elif root == "cmdb_model_category":
             self.assets.check_category(pending)
+        elif root == "sys_user":
+            _name_user(pending)
 
     def after(self, pending: Pending) -> None:
         """The write is in the database; `pending.values` are the stored columns."""
@@ -69,3 +71,12 @@ class Consequences:
             record = self._instance.records.read("cmdb_rel_ci", row["sys_id"])
             if record is not None:
                 self._instance.records.delete(record, pending.user, manner=_QUIET)
+
+
+def _name_user(pending: Pending) -> None:
+    """`name` is first and last name, unless the write names the user otherwise."""
+    values, before = pending.values, pending.before
+    parts = [values.get(element, "") for element in ("first_name", "last_name")]
+    renamed = any(values.get(e, "") != before.get(e, "") for e in ("first_name", "last_name"))
+    if renamed and values.get("name", "") == before.get("name", ""):
+        values["name"] = " ".join(filter(None, parts))

@@ -140,6 +140,11 @@ _MAPPED = [
 ]
 
 
+_SAME = ("first_name", "last_name", "email", "employee_number", "title", "phone", "mobile_phone")
+_USER_FIELDS = {"user_id": "user_name"} | {name: name for name in (*_SAME, "department", "location", "company")}
+"""Source to target columns of the stock map `User` of the staging table imp_user (the list is an assumption)."""
+
+
 def relation_type_id(name: str) -> str:
     return RELATION_TYPES.get(name) or row_id("cmdb_rel_type", name)
 
@@ -154,6 +159,8 @@ def stock_rows() -> Iterator[tuple[str, Rows]]:
     yield "cmdb_metadata_containment", [_dependency("cmdb_metadata_containment", *d) for d in _CONTAINMENT]
     yield "alm_asset_ci_state_mapping", [_state(*pair) for pair in _STATES]
     yield "alm_asset_ci_field_mapping", [_field("model", "model_id"), *(_field(e, e) for e in _MAPPED)]
+    yield "sys_transform_map", [_user_map()]
+    yield "sys_transform_entry", [_user_field(source, target) for source, target in _USER_FIELDS.items()]
 
 
 def _relation_type(name: str) -> dict[str, str]:
@@ -237,4 +244,31 @@ def _field(asset: str, ci: str) -> dict[str, str]:
         "asset_class": "alm_asset",
         "active": "true",
         "sync_direction": "both",
+    }
+
+
+def _user_map() -> dict[str, str]:
+    return {
+        "sys_id": row_id("sys_transform_map", "User"),
+        "name": "User",
+        "source_table": "imp_user",
+        "target_table": "sys_user",
+        "active": "true",
+        "order": "100",
+        "run_business_rules": "true",
+        "enforce_mandatory_fields": "no",
+        "create_new_record_on_empty_coalesce_fields": "true",
+    }
+
+
+def _user_field(source: str, target: str) -> dict[str, str]:
+    return {
+        "sys_id": row_id("sys_transform_entry", "User", source),
+        "map": row_id("sys_transform_map", "User"),
+        "source_table": "imp_user",
+        "source_field": source,
+        "target_table": "sys_user",
+        "target_field": target,
+        "coalesce": "true" if source == "user_id" else "false",
+        "choice_action": "create",
     }
