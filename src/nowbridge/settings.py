@@ -60,8 +60,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     page_rows: Annotated[Annotated[int, Meta(ge=1, le=10_000)], Meta(description="Rows asked for in one read.")] = 2_000
     requests_in_flight: Annotated[
         Annotated[int, Meta(ge=1, le=64)],
-        Meta(description="Requests to one instance at a time and per worker; ServiceNow allows about four per node."),
+        Meta(
+            description="Requests to one instance at a time, by all workers together; ServiceNow allows about four per node. Of workers with different settings the lowest holds."
+        ),
     ] = 4
+    worker_requests_in_flight: Annotated[
+        Annotated[int, Meta(ge=1, le=64)] | None,
+        Meta(description="How many of these one worker may have at a time. Without it all of them."),
+    ] = None
+    requests_per_hour: Annotated[
+        Annotated[int, Meta(ge=0, le=10_000_000)],
+        Meta(description="Requests to one instance in any sixty minutes, by all workers together; 0 is no limit."),
+    ] = 0
     heartbeat_seconds: Annotated[Seconds, Meta(description="How often a worker says that it lives.")] = 5.0
     stalled_after_seconds: Annotated[
         Seconds, Meta(description="Silence after which a worker counts as dead and its jobs are given back.")

@@ -30,12 +30,16 @@ from nowbridge.servicenow import auth as auths
 from nowbridge.servicenow.instance import Instance
 from nowbridge.settings import Settings
 from nowbridge.store import connections, embedded, migrate, provision
+from nowbridge.store.budget import SharedBudget
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Connection, Database, translated
 from nowbridge.store.leases import Holder
 from nowbridge.store.secrets import Keyring
 from nowbridge.store.tables import TableRow
+from nowbridge.transport.budget import Purpose
 from nowbridge.transport.client import Client, Limits
+from nowbridge.transport.gate import Supply
+from nowbridge.transport.purpose import calling_for
 
 
 class Credentials(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -150,7 +154,7 @@ def pace_of(settings: Settings) -> Pace:
 
 def duties_of(settings: Settings) -> Duties:
     return Duties(
-        parallel=settings.requests_in_flight,
+        parallel=own_in_flight(settings),
         heartbeat=settings.heartbeat_seconds,
         stalled_after=settings.stalled_after_seconds,
     )
@@ -181,10 +185,13 @@ def flow_of(sign_in: SignIn) -> auths.Auth:
 
 @asynccontextmanager
 async def instance_of(
-    settings: Settings, url: str, sign_in: SignIn, *, attempts: int | None = None
+    settings: Settings, url: str, sign_in: SignIn, *, attempts: int | None = None, database: Database | None = None
 ) -> AsyncIterator[Instance]:
-    """An instance to talk to for a while. `attempts` per call; fewer where somebody waits for the answer."""
-    client = _client(settings, url, attempts=attempts)
+    """An instance to talk to for a while. `attempts` per call; fewer where somebody waits for the answer. With the
+    database the calls come out of the budget that workers share.
+    """
+    supply = None if database is None else _supply(settings, database, url, new_holder(settings))
+    client = _client(settings, url, attempts=attempts, supply=supply)
     try:
         yield Instance(client, flow_of(sign_in), now=now)
     finally:
@@ -202,7 +209,7 @@ def opened(settings: Settings, row: ConnectionRow) -> SignIn:
 
 
 async def open_replica(settings: Settings, database: Database, row: ConnectionRow, holder: Holder) -> OpenReplica:
-    client = _client(settings, row.url)
+    client = _client(settings, row.url, supply=_supply(settings, database, row.url, holder))
     instance = Instance(client, flow_of(opened(settings, row)), now=now)
     replica = Replica(database, instance, row.id, holder, pace_of(settings), now)
     return OpenReplica(row, replica, client.close)
@@ -220,9 +227,11 @@ async def verifier_of(
     settings: Settings, database: Database, row: ConnectionRow, tables: Sequence[TableRow]
 ) -> AsyncIterator[tuple[Verifier, dict[int, TableLoader]]]:
     """What verifying these tables of a connection takes: the verifier, and a loader by table id."""
-    async with instance_of(settings, row.url, opened(settings, row)) as instance:
-        labeller = Labeller(database, instance, row.id, now)
-        yield Verifier(database, instance, now), {table.id: TableLoader(table, labeller) for table in tables}
+    opening = instance_of(settings, row.url, opened(settings, row), database=database)
+    with calling_for(Purpose.VERIFY):
+        async with opening as instance:
+            labeller = Labeller(database, instance, row.id, now)
+            yield Verifier(database, instance, now), {table.id: TableLoader(table, labeller) for table in tables}
 
 
 async def only_connection(connection: Connection, name: str | None) -> ConnectionRow:
@@ -238,8 +247,24 @@ def reader_dsn(settings: Settings, dsn: str) -> str:
     return provision.ensure_reader(dsn, Path(settings.home))
 
 
-def _client(settings: Settings, url: str, *, attempts: int | None = None) -> Client:
-    limits = Limits(in_flight=settings.requests_in_flight)
+def own_in_flight(settings: Settings) -> int:
+    """How many requests this process may have on the wire to one instance."""
+    return min(settings.requests_in_flight, settings.worker_requests_in_flight or settings.requests_in_flight)
+
+
+def _supply(settings: Settings, database: Database, url: str, holder: Holder) -> SharedBudget:
+    return SharedBudget(
+        database,
+        url,
+        holder.name,
+        most=settings.requests_in_flight,
+        per_hour=settings.requests_per_hour,
+        lease=holder.lease / 2,
+    )
+
+
+def _client(settings: Settings, url: str, *, attempts: int | None = None, supply: Supply | None = None) -> Client:
+    limits = Limits(in_flight=own_in_flight(settings), supply=supply)
     return Client(
         url,
         limits=limits if attempts is None else replace(limits, attempts=attempts),

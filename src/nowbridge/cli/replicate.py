@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,7 +111,7 @@ async def _replicate(
 
             now = await standing.read_standing(database, settings)
             chosen = tuple(table for table in now.tables if table.source in wanted)
-            told = standing.as_json(standing.Standing(now.at, chosen, now.workers))
+            told = standing.as_json(replace(now, tables=chosen))
             screen.print_json({"added": added, "seconds": standing.load_seconds(chosen), **told})
         return loaded
 
@@ -125,7 +125,7 @@ async def _add(settings: Settings, database: Database, specs: list[TableSpec], c
     async with database.transaction() as connection:
         row = await wiring.only_connection(connection, connection_name)
         sign_in = wiring.opened(settings, row)
-        async with wiring.instance_of(settings, row.url, sign_in, attempts=3) as instance:
+        async with wiring.instance_of(settings, row.url, sign_in, attempts=3, database=database) as instance:
             added = await add_tables(connection, instance, row, specs, wiring.now)
         if added:
             await queue.defer_prepare(connection, row.id)
@@ -184,10 +184,10 @@ class Watch:
         return False
 
     async def _look(self) -> Standing:
-        from nowbridge.cli.standing import Standing, read_standing
+        from nowbridge.cli.standing import read_standing
 
         now = await read_standing(self.database, self.settings)
-        return Standing(now.at, tuple(t for t in now.tables if t.source in self.wanted), now.workers)
+        return replace(now, tables=tuple(t for t in now.tables if t.source in self.wanted))
 
     def _start_worker(self) -> None:
         from nowbridge import wiring

@@ -4,7 +4,8 @@ show the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,9 @@ from nowbridge.cli import screen
 
 if TYPE_CHECKING:
     from nowbridge.settings import Settings
+    from nowbridge.store.budget import BudgetStatus
     from nowbridge.store.database import Database
+    from nowbridge.store.ddl import Relation
     from nowbridge.store.tables import TableStatus
     from nowbridge.store.workers import WorkerRow
 
@@ -24,11 +27,15 @@ _PHASES = {"planned": "yellow", "backfill": "cyan", "live": "green"}
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`tables` in the order in which they were added; `rows` of each is counted."""
+    """`tables` in the order in which they were added; `rows` of each is counted. `calls_per_day` are those of the last
+    24 hours about each table.
+    """
 
     at: datetime
     tables: tuple[TableStatus, ...]
     workers: tuple[WorkerRow, ...]
+    calls_per_day: Mapping[Relation, int] = field(default_factory=dict)
+    budgets: tuple[BudgetStatus, ...] = ()
 
     @property
     def is_loaded(self) -> bool:
@@ -37,7 +44,7 @@ class Standing:
 
 async def read_standing(database: Database, settings: Settings) -> Standing:
     from nowbridge import wiring
-    from nowbridge.store import tables, workers
+    from nowbridge.store import budget, tables, workers
 
     at = wiring.now()
     async with database.transaction() as connection:
@@ -47,7 +54,9 @@ async def read_standing(database: Database, settings: Settings) -> Standing:
         ]
         since = at - timedelta(seconds=settings.stalled_after_seconds)
         living = await workers.living(connection, seen_since=since)
-    return Standing(at, tuple(found), tuple(living))
+        calls = await budget.calls_per_day_of_tables(connection)
+        budgets = await budget.status(connection)
+    return Standing(at, tuple(found), tuple(living), calls, tuple(budgets))
 
 
 def age_of(table: TableStatus, at: datetime) -> timedelta | None:
@@ -75,7 +84,7 @@ def load_seconds(tables: tuple[TableStatus, ...]) -> float | None:
 
 
 def as_table(standing: Standing) -> Table:
-    shown = screen.columns("table", "phase", "rows", "of", "hidden", "rows/s", "fresh", "changes", "calls")
+    shown = screen.columns("table", "phase", "rows", "of", "hidden", "rows/s", "fresh", "changes", "calls", "calls/day")
     for table in standing.tables:
         speed = rows_per_second(table, standing.at)
         shown.add_row(
@@ -88,6 +97,7 @@ def as_table(standing: Standing) -> Table:
             screen.ago(age_of(table, standing.at)),
             screen.count(table.changes),
             screen.count(table.calls),
+            screen.count(standing.calls_per_day.get(table.relation, 0)),
         )
     return shown
 
@@ -97,6 +107,14 @@ def trouble(standing: Standing) -> list[Text]:
     lines = []
     if not standing.workers:
         lines.append(Text("No worker is running: nothing is loaded or followed. Start one: nowbridge up", "red"))
+    for one in standing.budgets:
+        if one.closed_for > 0:
+            wait = screen.ago(timedelta(seconds=one.closed_for))
+            lines.append(Text(f"{one.url} wants no calls for another {wait} (it answered 429)", "yellow"))
+        elif one.allowed < one.most:
+            lines.append(
+                Text(f"{one.url}: {one.allowed} of {one.most} requests at a time, since it was busy", "yellow")
+            )
     for table in standing.tables:
         if table.last_error:
             again = f" (failed {table.failures} times in a row)" if table.failures > 1 else ""
@@ -124,7 +142,20 @@ def as_json(standing: Standing) -> dict[str, object]:
             {"name": worker.name, "started_at": worker.started_at, "seen_at": worker.seen_at}
             for worker in standing.workers
         ],
-        "tables": [_table_as_json(table, standing.at) for table in standing.tables],
+        "budgets": [
+            {
+                "url": one.url,
+                "requests_in_flight": one.in_flight,
+                "allowed": one.allowed,
+                "most": one.most,
+                "closed_seconds": round(one.closed_for, 1),
+            }
+            for one in standing.budgets
+        ],
+        "tables": [
+            _table_as_json(table, standing.at) | {"calls_per_day": standing.calls_per_day.get(table.relation, 0)}
+            for table in standing.tables
+        ],
     }
 
 

@@ -23,7 +23,7 @@ from nowbridge.replica.capture import Pass
 from nowbridge.replica.labels import rewrite_renamed
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Clock
-from nowbridge.store import connections, leases, tables, workers
+from nowbridge.store import budget, connections, leases, tables, workers
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
 from nowbridge.store.leases import Holder
@@ -41,6 +41,7 @@ class Duties:
     stalled_after: float = 20.0
     grace: float = 5.0
     keep_feed: timedelta = timedelta(days=7)
+    keep_tallies: timedelta = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class Worker:
                 keep_feed=self.duties.keep_feed,
                 keep_dead_workers=timedelta(days=1),
             )
+            await budget.prune(connection, keep_tallies=self.duties.keep_tallies)
 
     async def load_shard(self) -> bool:
         """Read one shard to its end, if there is one to be read."""

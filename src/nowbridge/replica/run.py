@@ -5,19 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import msgspec
 
-from nowbridge.model.errors import LostLease, Stop
+from nowbridge.model.errors import LostLease, Retry, Stop
 from nowbridge.model.schema import Choice
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.backfill import Backfill, finish_table
 from nowbridge.replica.capture import Capture, Pass
+from nowbridge.replica.deletes import Deletes
 from nowbridge.replica.labels import Labeller, choice_tables, effective_choices, list_labels
 from nowbridge.replica.layout import LabelKind, Layout, plan_layout
 from nowbridge.replica.spec import Clock, Pace, TableSpec, layout_of, shard_ranges
+from nowbridge.replica.upkeep import Tended, Upkeep
+from nowbridge.replica.verify import Verifier
 from nowbridge.servicenow import schema
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
@@ -27,7 +32,10 @@ from nowbridge.store.database import Connection, Database
 from nowbridge.store.ddl import ColumnDefinition, Relation
 from nowbridge.store.leases import Holder, StreamLease
 from nowbridge.store.tables import TableRow
+from nowbridge.transport.budget import Purpose
+from nowbridge.transport.purpose import calling_for
 
+FOLLOW_TRIES = 120  # seconds that another worker may take to bring a stream past a moment
 INDEXED = ("number", "sys_updated_on")
 
 
@@ -71,11 +79,27 @@ class Replica:
     pace: Pace
     clock: Clock
     stopping: bool = False  # set from outside: finish the page at hand, give the claim back, take no new one
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     labeller: Labeller = field(init=False)
+    deletes: Deletes = field(init=False)
+    verifier: Verifier = field(init=False)
+    upkeep: Upkeep = field(init=False)
     _loaders: dict[int, TableLoader] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.labeller = Labeller(self.database, self.instance, self.connection_id, self.clock)
+        self.deletes = Deletes(self.database, self.instance, self.clock)
+        self.verifier = Verifier(self.database, self.instance, self.clock, self.deletes, self.follow)
+        self.upkeep = Upkeep(
+            self.database,
+            self.instance,
+            self.connection_id,
+            self.holder,
+            self.pace,
+            self.clock,
+            self.deletes,
+            self.verifier,
+        )
 
     async def prepare(self) -> int:
         """Make every planned table ready to be loaded: labels, choices, shards, and a change stream that begins
@@ -110,7 +134,8 @@ class Replica:
             self.database, self.instance, self.holder, self.pace, self.clock, stopping=lambda: self.stopping
         )
         try:
-            await backfill.run_shard(lease, loader)
+            with calling_for(Purpose.BACKFILL):
+                await backfill.run_shard(lease, loader)
         except LostLease:
             return True
         await self._finish_loaded()
@@ -142,6 +167,40 @@ class Replica:
             return await capture.poll(lease, loader)
         except LostLease as lost:
             return Pass(loader.row.source, error=lost)
+
+    async def follow(self, table_id: int, moment: datetime) -> None:
+        """Bring a table's change stream past a moment of the instance's clock, or wait until another worker has done
+        so. Raises Retry `stream.behind`.
+        """
+        for _ in range(FOLLOW_TRIES):
+            async with self.database.transaction() as connection:
+                stands = await leases.proven_to(connection, table_id)
+                if stands is None or stands >= moment:
+                    return
+                lease = await leases.claim_stream(connection, table_id, self.holder, now=self.clock())
+            if lease is not None:
+                done = await self.poll(lease)
+                if done.error is not None and not isinstance(done.error, LostLease):
+                    raise done.error
+                if done.proven_to is not None and done.proven_to >= moment:
+                    return
+            await self.sleep(1.0)
+        raise Retry(
+            "stream.behind",
+            asked="wait until the changes up to now are in the replica",
+            answered=f"they were not after {FOLLOW_TRIES} seconds",
+            hint="`nowbridge status` shows how the table's changes stand.",
+        )
+
+    async def tend_next(self) -> Tended | None:
+        """Do the duty that has been due for longest; None when none is."""
+        if self.stopping:
+            return None
+        lease = await self.upkeep.claim()
+        if lease is None:
+            return None
+        with calling_for(Purpose.VERIFY):
+            return await self.upkeep.tend(lease, await self.loader(lease.table_id))
 
     async def loader(self, table_id: int) -> TableLoader:
         if table_id not in self._loaders:

@@ -18,10 +18,11 @@ import aiohttp
 from yarl import URL
 
 from nowbridge.model.errors import NowbridgeError, Retry, Stop, Unsettled
-from nowbridge.transport.gate import Gate
+from nowbridge.transport.budget import Usual
+from nowbridge.transport.gate import Gate, Heard, Supply
 from nowbridge.transport.messages import Headers, Request, Response, read_date
 from nowbridge.transport.redact import describe, redact_text
-from nowbridge.transport.retry import Backoff, Failure, wait_before_next
+from nowbridge.transport.retry import Backoff, Failure, asked_to_wait, is_transient, wait_before_next
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,16 +31,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger("nowbridge.http")
 _LONGEST_HEADER: Final = 65_536  # a Link header repeats the whole URL up to four times
 _REFUSED: Final = 429
+_CLOSED_AT_MOST: Final = 60.0  # a limit may be lifted, or be about something else: ask again after a minute
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`in_flight` requests at a time, `timeout_seconds` for one try from start to last byte, `attempts` tries in all."""
+    """`in_flight` requests at a time, `timeout_seconds` for one try from start to last byte, `attempts` tries in all.
+    With a `supply`, `in_flight` are had only as far as others leave them.
+    """
 
     in_flight: int = 4
     timeout_seconds: float = 90.0
     attempts: int = 5
     backoff: Backoff = field(default_factory=Backoff)
+    supply: Supply | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ class Client:
         """Raises Stop `settings.instance_url`, `settings.tls`, `settings.proxy`. Connects to nothing yet."""
         route = route or Route()
         self.base_url = checked_base_url(base_url, allow_plain=route.allow_plain)
-        self.gate = Gate(limits.in_flight)
+        self.gate = Gate(limits.in_flight, supply=limits.supply, monotonic=monotonic)
+        self._usual: dict[str, Usual] = {}
         self._limits = limits
         self._sleep = sleep
         self.monotonic = monotonic
@@ -101,6 +107,7 @@ class Client:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        await self.gate.close()
 
     async def _try(self, request: Request) -> Response | Failure:
         async with self.gate.slot():
@@ -112,10 +119,20 @@ class Client:
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 outcome = _failure(error)
             elapsed = self.monotonic() - started
-        refused = isinstance(outcome, Response) and outcome.status == _REFUSED
-        self.gate.note(refused=refused)
+        self.gate.note(self._heard(request, outcome, elapsed))
         _log.debug("%s: %s in %.3f s", describe(request), outcome, elapsed)
         return outcome
+
+    def _heard(self, request: Request, outcome: Response | Failure, elapsed: float) -> Heard:
+        subject = subject_of(request.path)
+        if isinstance(outcome, Failure):
+            return Heard(subject, elapsed, failed=True, slow=outcome is Failure.TIMED_OUT)
+        refused = outcome.status == _REFUSED
+        if refused or is_transient(outcome, reads=request.reads):
+            told = asked_to_wait(outcome) or 0.0
+            return Heard(subject, elapsed, refused, failed=not refused, closed_for=min(told, _CLOSED_AT_MOST))
+        usual = self._usual.setdefault(f"{request.method} {request.path}", Usual())
+        return Heard(subject, elapsed, slow=usual.slow(elapsed))
 
     async def _exchange(self, request: Request, started: float) -> Response:
         async with self._open_session().request(
@@ -144,6 +161,15 @@ class Client:
                 max_field_size=_LONGEST_HEADER,
             )
         return self._session
+
+
+def subject_of(path: str) -> str:
+    """What a call is about, for counting: the table in the path, else the API (`oauth_token.do`, `batch`)."""
+    parts = [part for part in path.split("/") if part]
+    for name in ("table", "stats", "attachment"):
+        if name in parts[:-1]:
+            return parts[parts.index(name) + 1]
+    return parts[-1] if parts else "/"
 
 
 def checked_base_url(base_url: str, *, allow_plain: bool = False) -> str:
