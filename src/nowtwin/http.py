@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from nowtwin.errors import Refused
+from nowtwin.single_quotes import double_quoted
 from nowtwin.users import User
 
 JSON = "application/json;charset=UTF-8"
@@ -73,7 +74,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
     try:
-        value = msgspec.json.decode(body)
+        value = _decoded(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(400, "Exception while reading request", f"The payload is not valid JSON: {error}") from error
     if isinstance(value, list):
@@ -81,3 +82,15 @@ def json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refused(400, "Exception while reading request", "The payload is not a JSON object.")
     return value
+
+
+def _decoded(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON was sent
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        if b"'" not in body:
+            raise
+        try:
+            return msgspec.json.decode(double_quoted(body.decode()))
+        except msgspec.DecodeError:
+            raise error from None

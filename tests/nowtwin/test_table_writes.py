@@ -269,3 +269,25 @@ def test_an_inactive_user_cannot_sign_in(talk: Talk) -> None:
     assert joe.get("table/incident").status == 200
     talk.patch("sys_user", sys_id, {"active": "false"})
     assert joe.get("table/incident").status == 401
+
+
+@pytest.mark.behaviour("1.1", evidence="recorded exchange: documented examples of the Table and Batch APIs")
+@pytest.mark.parametrize(
+    ("body", "stored"),
+    [
+        ("{'short_description':'plain'}", "plain"),
+        ("""{'short_description':'with "double" quotes'}""", 'with "double" quotes'),
+        (r"{'short_description':'it\'s'}", "it's"),
+        ("""{"short_description":'mixed'}""", "mixed"),
+        ("""{"short_description":"it's strict"}""", "it's strict"),
+    ],
+)
+def test_strings_may_stand_in_single_quotes(talk: Talk, body: str, stored: str) -> None:
+    reply = talk.call("POST", "/api/now/table/incident", body.encode(), {"Content-Type": "application/json"})
+    assert (reply.status, reply.result["short_description"]) == (201, stored)
+
+
+def test_what_is_no_json_in_any_quotes_is_refused(talk: Talk) -> None:
+    for body in (b"{'short_description':'open", b"{'a':'b'", b"'", b"{'a' 'b'}", b"{\xff'a'}"):
+        reply = talk.call("POST", "/api/now/table/incident", body, {"Content-Type": "application/json"})
+        assert reply.error[:2] == (400, "Exception while reading request")
