@@ -1,13 +1,15 @@
 """Wire columns to COPY rows, held against Postgres itself."""
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nowbridge.model.schema import ChoiceMode, Column, Table
 from nowbridge.replica.layout import plan_layout
 from nowbridge.replica.misfits import without_misfits
-from nowbridge.replica.rows import Labels, copy_columns, encode, referenced
+from nowbridge.replica.rows import Labels, copy_columns, encode, intervals, referenced
+from nowbridge.servicenow.values import duration_text
 
 TABLE = Table(
     "incident",
@@ -83,3 +85,21 @@ def test_postgres_reads_back_any_text_except_nul_and_empty(
             copy.write(encode(list(zip(*rows, strict=True)) or [[], [], []]))
         read = maintenance.execute("SELECT a, b, c FROM copied").fetchall()
     assert read == [tuple(text.replace("\x00", "") or None for text in row) for row in rows]
+
+
+@given(seconds=st.lists(st.integers(-(10**9), 10**9), max_size=5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+def test_postgres_reads_durations_to_the_second(seconds: list[int], maintenance: psycopg.Connection) -> None:
+    texts = intervals([duration_text(one) for one in seconds])
+    read = maintenance.execute(
+        "SELECT extract(epoch FROM t::interval)::bigint FROM unnest(%s::text[]) AS u(t)", (texts,)
+    )
+    assert [one for (one,) in read.fetchall()] == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["1970-02-30 00:00:00", "1970-01-01 24:00:00", "1970-01-01 00:00:0", "5 days", "\n" * 19, "\n"]
+)
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not every value is a duration"):
+        intervals(["1970-01-01 00:00:01", text])

@@ -1,12 +1,11 @@
 """Apply: the one way into a replica table. A page of ServiceNow's rows becomes rows, feed and cursor in one transaction.
 
-Everything that costs time (labels, conversion) happens before the transaction opens. The version guard in
+Labels are looked up before the transaction opens; rows are encoded while Postgres takes them. The version guard in
 `store.load` makes replays and reordering harmless, so callers only have to see to it that nothing is skipped.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from nowbridge.replica import misfits, rows
@@ -16,7 +15,7 @@ from nowbridge.replica.rows import Labels
 from nowbridge.replica.spec import layout_of, target_of
 from nowbridge.servicenow.wire import Page
 from nowbridge.store import labels as label_store
-from nowbridge.store import load, tables
+from nowbridge.store import load, tables, tombstones
 from nowbridge.store.database import Connection
 from nowbridge.store.load import Encoded, NotEmpty, Target, Unstorable
 from nowbridge.store.tables import TableRow
@@ -26,6 +25,9 @@ AfterRows = Callable[[Connection, int], Awaitable[None]]
 
 Write = Callable[[Connection, Encoded, int], Awaitable[int]]
 """Brings encoded rows, so many of them, into the table; returns how many changed."""
+
+Attempt = Callable[[Page, Labels, Sequence[misfits.Misfit]], Awaitable[int | None]]
+"""One try at a page with these labels, of which these misfits were emptied. None: the labels are no longer current."""
 
 
 class TableLoader:
@@ -55,24 +57,44 @@ class TableLoader:
 
     async def stage(self, connection: Connection, page: Page) -> None:
         """Put a page beside the table for comparison, inside the caller's transaction, at whose end it is gone."""
-        while True:
-            try:
-                prepared, labels = await self._prepared(page)
-                async with connection.transaction():
-                    await load.stage(connection, self.target, prepared)
-            except (Unstorable, ValueError):
-                page, found = self._without_misfits(page)
-                if not found:
-                    raise
-                continue
-            if await self._labeller.still_current(connection, labels):
-                return
+
+        async def attempt(page: Page, labels: Labels, found: Sequence[misfits.Misfit]) -> int | None:
+            del found
+            async with connection.transaction():
+                await load.stage(connection, self.target, rows.encode_page(self.layout, page, labels))
+            return page.rows if await self._labeller.still_current(connection, labels) else None
+
+        await self._mended(page, attempt)
 
     async def _load(self, page: Page, write: Write, after: AfterRows) -> int:
+        async def attempt(page: Page, labels: Labels, found: Sequence[misfits.Misfit]) -> int | None:
+            async with self._labeller.database.transaction() as connection:
+                if not await self._labeller.still_current(connection, labels):
+                    return None
+                encoded = rows.encode_page(self.layout, page, labels)
+                changed = await write(connection, encoded, page.rows) if page.rows else 0
+                await self._remember_labels(connection, self._own_labels(page))
+                await self._note(connection, found)
+                await after(connection, changed)
+                return changed
+
+        return await self._mended(page, attempt)
+
+    async def _mended(self, page: Page, attempt: Attempt) -> int:
+        """Attempt until it works, mending what it failed on: records whose labels are not in memory (mostly all are,
+        so that is tried first), labels that were renamed meanwhile, values that do not fit their columns.
+        """
         found: tuple[misfits.Misfit, ...] = ()
+        complete: Labels | None = None
+        labels = await self._labeller.held()
         while True:
             try:
-                changed = await self._load_once(page, write, after, found)
+                done = await attempt(page, labels, found)
+            except KeyError:
+                if labels is complete:
+                    raise
+                labels = complete = await self._labeller.words(self.layout, self._pointing(page))
+                continue
             except (Unstorable, ValueError):
                 if found:
                     raise
@@ -80,42 +102,12 @@ class TableLoader:
                 if not found:
                     raise
                 continue
-            if changed is not None:
-                return changed
+            if done is not None:
+                return done
+            labels = await self._labeller.held()
 
-    async def _load_once(
-        self, page: Page, write: Write, after: AfterRows, found: Sequence[misfits.Misfit]
-    ) -> int | None:
-        """One try. None: labels changed while the rows were prepared, so they have to be prepared again."""
-        prepared, labels = await self._prepared(page)
-        async with self._labeller.database.transaction() as connection:
-            if not await self._labeller.still_current(connection, labels):
-                return None
-            changed = await write(connection, prepared, page.rows) if page.rows else 0
-            await self._remember_labels(connection, self._own_labels(page))
-            await self._note(connection, found)
-            await after(connection, changed)
-            return changed
-
-    async def _prepared(self, page: Page) -> tuple[Encoded, Labels]:
-        """The page as COPY text, and the labels in it. Mostly they are all in memory, so that is tried first."""
-        labels = await self._labeller.held()
-        try:
-            return await self._encoded(page, labels), labels
-        except KeyError:
-            columns = {name: page.column(name) for name in self._pointers if name in page.fields}
-            labels = await self._labeller.words(self.layout, columns)
-            return await self._encoded(page, labels), labels
-
-    async def _encoded(self, page: Page, labels: Labels) -> Encoded:
-        """In steps of some milliseconds on the event loop, so that heartbeats and answers go on. A thread would not make
-        it parallel (one interpreter lock), only make the loop wait for that lock at every call into the system.
-        """
-        parts = []
-        for part in rows.encode_page(self.layout, page, labels):
-            parts.append(part)
-            await asyncio.sleep(0)
-        return parts
+    def _pointing(self, page: Page) -> dict[str, Sequence[str]]:
+        return {name: page.column(name) for name in self._pointers if name in page.fields}
 
     def _without_misfits(self, page: Page) -> tuple[Page, tuple[misfits.Misfit, ...]]:
         columns, found = misfits.without_misfits(self.layout, as_columns(page))
@@ -127,18 +119,20 @@ class TableLoader:
             return {}
         return dict(zip(page.ids, (text or None for text in page.column(display)), strict=True))
 
-    async def _copy_new(self, connection: Connection, prepared: Encoded, count: int) -> int:
-        await load.copy_new(connection, self.target, prepared)
+    async def _copy_new(self, connection: Connection, encoded: Encoded, count: int) -> int:
+        await load.copy_new(connection, self.target, encoded)
         return count
 
-    async def _merge_backfill(self, connection: Connection, prepared: Encoded, count: int) -> int:
-        await load.stage(connection, self.target, prepared)
+    async def _merge_backfill(self, connection: Connection, encoded: Encoded, count: int) -> int:
+        await load.stage(connection, self.target, encoded)
+        await tombstones.settle(connection, self.row.id, self.target)
         await load.merge(connection, self.target, source="backfill", now=self._labeller.clock())
         return count
 
-    async def _merge_poll(self, connection: Connection, prepared: Encoded, count: int) -> int:
+    async def _merge_poll(self, connection: Connection, encoded: Encoded, count: int) -> int:
         del count
-        await load.stage(connection, self.target, prepared)
+        await load.stage(connection, self.target, encoded)
+        await tombstones.settle(connection, self.row.id, self.target)
         merged = await load.merge(connection, self.target, source="poll", now=self._labeller.clock())
         return merged.inserted + merged.updated
 

@@ -8,8 +8,10 @@ escaped.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 
 from nowbridge.replica.layout import LabelKind, Layout, ReplicaColumn, Role
@@ -19,6 +21,8 @@ from nowbridge.servicenow.wire import Page
 
 SEPARATOR = "\x1f"
 BATCH = 100  # rows; whole pages take nearly twice as long
+EPOCH = date(1970, 1, 1).toordinal()
+DURATIONS = re.compile(r"(?:(?:\d{4}-\d\d-\d\d (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)?\n)*", re.ASCII)
 ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", SEPARATOR: "\\x1f", "\x00": None})
 
 Texts = Sequence[str]
@@ -124,6 +128,22 @@ def looks_like(length: int | None, alphabet: bytes) -> Converter:
     return checked
 
 
+def intervals(texts: Texts) -> Texts:
+    """Durations, which on the wire are moments after 1970 (`values.duration_seconds`), as `days clock`. Nearly every one
+    is another one, so they are cut, not computed. Raises ValueError, which does not hold the value.
+    """
+    lines = "\n".join((*texts, ""))
+    if lines.count("\n") != len(texts) or not DURATIONS.fullmatch(lines):
+        raise ValueError("not every value is a duration")
+    try:
+        days = {day: date.fromisoformat(day).toordinal() - EPOCH for day in {text[:10] for text in texts if text}}
+    except ValueError:
+        raise ValueError("not every value is a duration") from None
+    if min(days.values(), default=0) < 0:
+        return values.column(Family.DURATION, texts)
+    return [f"{days[text[:10]]} {text[11:]}" if text else "" for text in texts]
+
+
 # What Postgres does not read by itself is converted, what it would misread is checked; the rest is left to it, and
 # `misfits` comes after a refusal.
 CONVERTERS: Mapping[str, Converter] = {
@@ -132,7 +152,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "numeric": looks_like(None, b"0123456789+-.eE"),
     "integer": looks_like(None, b"0123456789+-"),
     "bigint": looks_like(None, b"0123456789+-"),
-    "interval": partial(values.column, Family.DURATION),
+    "interval": intervals,
     "text[]": partial(values.column, Family.LIST),
     "time": partial(values.column, Family.TIME),
 }

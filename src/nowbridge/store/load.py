@@ -6,7 +6,8 @@ change feed in the same statement. Callers own the transaction: rows, feed and c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -19,8 +20,8 @@ from nowbridge.store.ddl import Relation
 
 COPY_OPTIONS = sql.SQL("(FORMAT text, DELIMITER E'\\x1f', NULL '')")
 Source = Literal["backfill", "poll", "verify"]
-Encoded = Sequence[bytes]
-"""Rows as COPY text, in as many parts as they were made in."""
+Encoded = Iterable[bytes]
+"""Rows as COPY text, in parts that may be made only when they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ async def _copy(connection: Connection, table: sql.Composable, columns: sql.Comp
         async with connection.cursor() as cursor, cursor.copy(statement) as copy:
             for part in rows:
                 await copy.write(part)
+                await asyncio.sleep(0)  # to make a part takes milliseconds: heartbeats and answers go on in between
     except psycopg.errors.UniqueViolation as error:
         raise NotEmpty from error
     except psycopg.DataError as error:
