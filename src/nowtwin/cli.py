@@ -11,6 +11,7 @@ import typer
 
 from nowtwin.errors import Refused
 from nowtwin.instance import Instance
+from nowtwin.limits import documented_limits
 from nowtwin.server import Server
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ _ADMIN = "admin"
 class Access(StrEnum):
     ACL = "acl"
     OPEN = "open"
+
+
+class Limits(StrEnum):
+    DOCUMENTED = "documented"
+    NONE = "none"
 
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A ServiceNow instance in a box, on loopback.")
@@ -53,6 +59,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     access: Annotated[
         Access, typer.Option(help="`acl`: access control lists apply; `open`: every account may do everything.")
     ] = Access.ACL,
+    limits: Annotated[
+        Limits, typer.Option(help="`documented`: semaphores and session queues as on an instance; `none`.")
+    ] = Limits.DOCUMENTED,
     directory: Annotated[Path | None, typer.Option(help="Keep the rows here, not in a temporary folder.")] = None,
     play: Annotated[
         str | None, typer.Option(help="`generated`, or an incident event log: loads its first part, plays the rest.")
@@ -69,6 +78,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     with Instance(seed=seed, directory=directory) as instance:
         instance.set_admin_password(admin_password)
         instance.switches = replace(instance.switches, access_control=access is Access.ACL)
+        if limits is Limits.DOCUMENTED:
+            instance.switches = documented_limits(instance.switches)
         for name in data or ([] if play else ["demo"]):
             _load(instance, name)
         for path in app_path or ():

@@ -18,6 +18,7 @@ from nowtwin.errors import Refused
 from nowtwin.faults import FaultRule, Latency
 from nowtwin.http import Answer, Request, json_answer, refusal
 from nowtwin.instance import Instance
+from nowtwin.nodes import Node
 from nowtwin.switches import Switches
 
 
@@ -216,7 +217,7 @@ def _switches(instance: Instance, _request: Request) -> object:
 
 def _set_switches(instance: Instance, request: Request) -> object:
     """Takes some or all switches; the others keep their value."""
-    changes = msgspec.json.decode(request.body, type=dict[str, bool | int])
+    changes = msgspec.json.decode(request.body, type=dict[str, bool | int | float])
     merged = msgspec.to_builtins(instance.switches) | changes
     unknown = set(changes) - set(Switches.__slots__)
     if unknown:
@@ -234,6 +235,15 @@ def _settle_jobs(instance: Instance, request: Request) -> object:
     instance.consequences.assets.run_job()
     settled = instance.scripts.jobs.settle(float(request.param("timeout", "30")))
     return {"settled": settled, "pending": instance.scripts.jobs.pending()}
+
+
+def _nodes(instance: Instance, _request: Request) -> object:
+    return {"nodes": instance.nodes.all}
+
+
+def _set_nodes(instance: Instance, request: Request) -> object:
+    instance.nodes.set(msgspec.json.decode(request.body, type=list[Node]))
+    return _nodes(instance, request)
 
 
 _ROUTES: dict[tuple[str, str], Callable[[Instance, Request], object]] = {
@@ -261,6 +271,8 @@ _ROUTES: dict[tuple[str, str], Callable[[Instance, Request], object]] = {
     ("GET", "apps"): _apps,
     ("POST", "apps"): _install_app,
     ("DELETE", "apps"): _uninstall_app,
+    ("GET", "nodes"): _nodes,
+    ("PUT", "nodes"): _set_nodes,
     ("GET", "switches"): _switches,
     ("PUT", "switches"): _set_switches,
 }

@@ -90,7 +90,6 @@ class Instance:
         self.url = "http://127.0.0.1"
         self._admin_password = "admin"  # noqa: S105 - the documented default of an emulator on loopback
         self.scripts = Scripts(self)
-        self.nodes = Nodes()
         self.admission = Admission()
         self._start()
 
@@ -117,6 +116,7 @@ class Instance:
         self.verifier = Verifier(self.storage, self.vault)
         self.inbound_policies = InboundPolicies(self.storage)
         self.rate_limits = RateLimits(self)
+        self.nodes = Nodes()
         self.calls = Calls()
         self.faults = Faults(self.seed)
         self.reader = Reader(self.dictionary, self.storage)

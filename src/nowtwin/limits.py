@@ -5,6 +5,7 @@ Time here is the service time of the twin's latency (seconds per record), not th
 """
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from nowtwin.admission import Turned
@@ -18,6 +19,11 @@ _QUOTED: Final = re.compile(r"/api/now(?:/v\d)?/(?:table|stats|attachment|import
 _TOO_MANY: Final = (
     b"<html><head><title>429 Too Many Requests</title></head><body><h1>Too Many Requests</h1></body></html>"
 )
+
+
+def documented_limits(switches: Switches) -> Switches:
+    """The numbers of an instance: 4 REST requests and 16 others at a time per node, 10 queued per session (10, 1.9)."""
+    return replace(switches, api_semaphore=4, page_semaphore=16, session_queue=10)
 
 
 def turned_away(place: Turned, switches: Switches) -> Answer:

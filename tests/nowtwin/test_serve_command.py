@@ -56,6 +56,16 @@ def test_demo_data_and_another_password() -> None:
         assert _count(line.split()[3], "incident", "other") >= 50
 
 
+@pytest.mark.parametrize(("option", "permits"), [((), 4), (("--limits", "none"), 0)])
+def test_a_served_twin_has_the_limits_of_an_instance(option: tuple[str, ...], permits: int) -> None:
+    with (
+        _served("--data", "empty", *option) as (_, line),
+        urllib.request.urlopen(f"{line.split()[3]}/_nowtwin/switches") as answer,
+    ):
+        switches = json.load(answer)
+    assert (switches["api_semaphore"], switches["session_queue"]) == (permits, 10 if permits else 0)
+
+
 def test_rows_come_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_text(json.dumps({"incident": [{"number": "INC1"}, {"number": "INC2"}]}))
