@@ -2,7 +2,7 @@
 anything but names of tables in the answer.
 
 `ok`: every table is live and fresh. `loading`: first loads are under way. `stale` (503): a live table is older than
-`stale_after`. `down` (503): the database does not answer.
+`stale_after` and not paused. `down` (503): the database does not answer.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class TableHealth(msgspec.Struct, frozen=True):
     table: str
     phase: str
     age_seconds: float | None
+    paused: bool = False
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -54,10 +55,13 @@ async def read_health(database: Database, *, now: datetime, stale_after: timedel
 
 
 def judge(found: list[TableStatus], living: int, *, now: datetime, stale_after: timedelta) -> Health:
-    shown = tuple(TableHealth(table.source, table.phase, _age(table, now)) for table in found)
-    if any(table.age_seconds is not None and table.age_seconds > stale_after.total_seconds() for table in shown):
+    shown = tuple(
+        TableHealth(table.source, table.phase, _age(table, now), table.paused_at is not None) for table in found
+    )
+    followed = [table.age_seconds for table in shown if not table.paused and table.age_seconds is not None]
+    if any(age > stale_after.total_seconds() for age in followed):
         return Health("stale", shown, living)
-    return Health("ok" if all(table.phase == "live" for table in shown) else "loading", shown, living)
+    return Health("ok" if all(table.phase == "live" or table.paused for table in shown) else "loading", shown, living)
 
 
 def stale_after(poll: timedelta) -> timedelta:

@@ -89,7 +89,7 @@ def as_table(standing: Standing) -> Table:
         speed = rows_per_second(table, standing.at)
         shown.add_row(
             name_of(table),
-            Text(table.phase, _PHASES.get(table.phase, "")),
+            Text("paused", "yellow") if table.paused_at else Text(table.phase, _PHASES.get(table.phase, "")),
             screen.count(table.rows),
             screen.count(table.total_count) if table.phase != "live" else "",
             Text(screen.count(table.hidden), "yellow") if table.hidden else "0",
@@ -166,6 +166,7 @@ def _table_as_json(table: TableStatus, at: datetime) -> dict[str, object]:
         "schema": table.relation.schema,
         "name": table.relation.name,
         "phase": table.phase,
+        "paused_at": table.paused_at,
         "rows": table.rows,
         "loaded": table.loaded,
         "total": table.total_count,

@@ -26,7 +26,7 @@ from nowbridge.replica.verify import Verifier
 from nowbridge.servicenow import schema
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import ddl, labels, leases, tables
+from nowbridge.store import ddl, labels, leases, pauses, tables
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.ddl import ColumnDefinition, Relation
@@ -106,7 +106,9 @@ class Replica:
         before all of them were read. Returns the number of tables prepared.
         """
         async with self.database.transaction() as connection:
-            planned = [r for r in await tables.all_of(connection, self.connection_id) if r.phase == "planned"]
+            held = await pauses.paused(connection)
+            every = await tables.all_of(connection, self.connection_id)
+        planned = [row for row in every if row.phase == "planned" and row.id not in held]
         if not planned:
             return 0
         start = (await self.instance.server_now()).replace(microsecond=0) - self.pace.safety_lag

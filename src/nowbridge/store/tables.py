@@ -61,6 +61,7 @@ class TableStatus:
     failures: int
     last_error: dict[str, Any] | None
     value_issues: int
+    paused_at: datetime | None = None
 
 
 COLUMNS = "id, connection_id, source, schema_name, relation, query, layout, layout_epoch, phase"
@@ -148,7 +149,7 @@ async def status(connection: Connection) -> list[TableStatus]:
         "  t.backfilled_at, m.proven_to, m.proven_at, coalesce(m.changes, 0),"
         "  coalesce(s.calls, 0) + coalesce(m.calls, 0), greatest(coalesce(m.failures, 0), coalesce(s.failures, 0)),"
         "  coalesce(m.last_error, s.last_error, t.last_error),"
-        "  (SELECT count(*) FROM nowbridge.value_issue i WHERE i.table_id = t.id)"
+        "  (SELECT count(*) FROM nowbridge.value_issue i WHERE i.table_id = t.id), t.paused_at"
         " FROM nowbridge.replica_table t LEFT JOIN nowbridge.stream m ON m.table_id = t.id"
         " LEFT JOIN (SELECT table_id, sum(rows)::bigint AS rows, sum(hidden)::bigint AS hidden, count(*) AS shards,"
         "   count(done_at) AS done, min(started_at) AS started_at, sum(calls)::bigint AS calls,"
