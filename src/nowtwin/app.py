@@ -123,12 +123,11 @@ class App:
             return Answer(
                 414, b"<html><body><h1>414 Request-URI Too Large</h1></body></html>", content_type="text/html"
             )
-        if site.PATHS.fullmatch(request.path):
-            return site.answer(self._instance, request)
+        answer = site.answer if site.PATHS.fullmatch(request.path) else routes.answer
         long_list = request.method == "GET" and table.listing_of(request).limit > _LONG_LIST
         if long_list or self._instance.scripts.may_block(writes=request.method not in {"GET", "HEAD"}):
-            return await asyncio.to_thread(routes.answer, self._instance, request)
-        return routes.answer(self._instance, request)
+            return await asyncio.to_thread(answer, self._instance, request)
+        return answer(self._instance, request)
 
     async def _cut(self, scope: Scope, receive: Receive) -> None:
         """Break the connection without another byte, and wait until the server has noticed."""

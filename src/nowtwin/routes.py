@@ -14,6 +14,7 @@ from nowtwin.apis import (
     identify_reconcile,
     import_set,
     oauth,
+    progress,
     schema_doc,
     session_debug,
     stats,
@@ -170,6 +171,7 @@ _ROUTES: tuple[tuple["re.Pattern[str]", Handler], ...] = (
     *identify_reconcile.ROUTES,
     *import_set.ROUTES,
     *schema_doc.ROUTES,
+    *progress.ROUTES,
     *session_debug.ROUTES,
     *tiny_url.ROUTES,
 )

@@ -54,6 +54,11 @@ def test_a_wrong_password_is_no_session(twin: RunningServer) -> None:
     assert browser.get("/incident_list.do").texts("h1") == ["Log in"]
 
 
+def test_an_account_for_web_services_only_has_no_pages(twin: RunningServer) -> None:
+    twin.instance.add_user("robot", "pw", roles=("admin",), web_service_access_only="true")
+    assert Browser(twin.url).log_in("robot", "pw").messages == ["User name or password invalid"]
+
+
 def test_logging_out_ends_the_session_also_for_the_api(browser: Browser) -> None:
     cookies = dict(browser.cookies)
     assert browser.send("GET", "/api/now/table/incident").status == 200

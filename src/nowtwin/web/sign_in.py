@@ -2,6 +2,7 @@
 
 from nowtwin.http import Answer, Headers, Request
 from nowtwin.instance import Instance
+from nowtwin.sign_in import may_use_pages
 from nowtwin.web.frame import Message, page, redirect
 from nowtwin.web.markup import address, tag
 from nowtwin.web.own_paths import own_path
@@ -48,7 +49,7 @@ def log_in(instance: Instance, request: Request) -> Answer:
     user_name = form.get("user_name", "").strip()
     verified = instance.accounts.verify(user_name, form.get("user_password", ""))
     user = instance.user(user_name) if verified else None
-    if user is None:
+    if user is None or not may_use_pages(instance, user):
         return show_log_in(request, "User name or password invalid", 401)
     session = instance.accounts.open_session(user.user_name)
     return redirect(own_path(form.get("sysparm_goto_url", "")) or "/", session_cookie(session))

@@ -7,6 +7,7 @@
 | `/nav_to.do?uri=`, `/now/nav/ui/classic/params/target/` | redirect to a list or a form |
 | `/login.do`, `/logout.do` | session |
 | `/sys_attachment.do?sys_id=` | a file |
+| `/angular.do`, `/xmlhttp.do`, `/sn_appclient_upload_processor.do` | for now-sdk (`tools`) |
 """
 
 import re
@@ -18,7 +19,7 @@ from nowtwin.errors import Refused
 from nowtwin.http import Answer, Request
 from nowtwin.instance import Instance
 from nowtwin.sign_in import authenticate, cookie
-from nowtwin.web import sign_in
+from nowtwin.web import sign_in, tools
 from nowtwin.web.files import send_file
 from nowtwin.web.forms import show_form, take_form
 from nowtwin.web.frame import STYLE, failure, redirect
@@ -29,7 +30,7 @@ from nowtwin.web.visitor import Visitor
 
 _START = frozenset({"/", "/navpage.do", "/home.do", "/welcome.do", "/now/nav/ui/home"})
 _CLASSIC = "/now/nav/ui/classic/params/target/"
-_NOT_HERE = "oauth_token|oauth_revoke_token|stats|xmlhttp|sn_appclient_upload_processor"
+_NOT_HERE = "oauth_token|oauth_revoke_token|stats"
 _LIST = re.compile(r"/(?P<table>[A-Za-z0-9_$]+)_list\.do")
 PATHS = re.compile(
     rf"/|/now/nav/ui/home|{re.escape(_CLASSIC)}.*|{re.escape(STYLE)}|/favicon\.ico"
@@ -41,6 +42,8 @@ PATHS = re.compile(
 def answer(instance: Instance, request: Request) -> Answer:
     """The page of a path that `PATHS` matches; a refusal is a page too."""
     visitor = _visitor(instance, request)
+    if request.path in tools.PATHS:
+        return tools.answer(instance, request, visitor)
     try:
         return _open(instance, request, visitor) or _closed(instance, request, visitor)
     except Refused as refused:
