@@ -80,6 +80,7 @@ def test_the_engines_come_between_orders_below_and_from_1000(talk: Talk) -> None
     assert insert(talk)["priority"] == "4"
 
 
+@pytest.mark.behaviour("1.8, 8.1", evidence="documentation: c_BusinessRules.md; measured by others: public error texts")
 def test_set_abort_action_answers_403_and_nothing_is_stored(talk: Talk) -> None:
     script = "gs.addErrorMessage('because'); current.setAbortAction(true);"
     rule = add_rule(talk, script, name="Stop it", filter_condition="short_descriptionSTARTSWITHno")
@@ -101,8 +102,8 @@ def test_update_and_delete_can_be_aborted_too(talk: Talk) -> None:
     assert talk.get(f"table/incident/{record['sys_id']}").result["sys_mod_count"] == "0"
 
 
+@pytest.mark.behaviour("1.8", evidence="assumption: order of the names")
 def test_the_stack_names_the_rules_from_the_outermost_on(talk: Talk) -> None:
-    """The order of names is an assumption."""
     script = "var p = new GlideRecord('problem'); p.short_description = 'x'; gs.info(p.insert() + ' ' + p.getLastErrorMessage());"
     add_rule(talk, script, name="Outer")
     inner = add_rule(talk, "current.setAbortAction(true);", name="Inner", collection="problem")
@@ -114,12 +115,21 @@ def test_the_stack_names_the_rules_from_the_outermost_on(talk: Talk) -> None:
     )
 
 
+@pytest.mark.behaviour(
+    "8.1", evidence="documentation: SDKCORE; assumption: the engine looks at it", switch="script_needs_advanced"
+)
 def test_a_rule_without_advanced_sets_values_and_does_not_run_its_script(talk: Talk) -> None:
     template = "urgency=1^assigned_toSAMEAScaller_id^description=javascript:'by ' + gs.getUserName()^EQ"
     add_rule(talk, "current.category = 'network';", advanced=False, template=template)
     record = insert(talk, caller_id=ABEL)
     assert (record["urgency"], record["assigned_to"]["value"], record["description"]) == ("1", ABEL, "by admin")
     assert record["category"] != "network"
+
+
+def test_a_switch_has_scripts_run_without_advanced(talk: Talk) -> None:
+    talk.control("PUT", "switches", {"script_needs_advanced": False})
+    add_rule(talk, "current.description = 'ran';", advanced=False, condition="current.impact == 1")
+    assert [insert(talk, impact=impact)["description"] for impact in ("1", "2")] == ["ran", ""]
 
 
 def test_the_action_abort_needs_no_script(talk: Talk) -> None:
@@ -233,8 +243,9 @@ def test_abort_in_an_after_rule_comes_too_late(talk: Talk) -> None:
     assert len(talk.rows("incident")) == 1
 
 
+@pytest.mark.behaviour("8.1", evidence="assumption: how recursion ends", switch="script_depth")
 def test_rules_that_call_each_other_come_to_rest(talk: Talk) -> None:
-    """A rule does not run again for a record on which it is at work, and nesting has an end: both assumptions."""
+    """A rule does not run again for a record on which it is at work, and nesting has an end."""
     for one, other in (("incident", "problem"), ("problem", "incident")):
         script = f"var r = new GlideRecord('{other}'); r.short_description = 'again'; r.insert();"
         add_rule(talk, script, collection=one, when="after")
@@ -318,6 +329,17 @@ def test_the_condition_of_an_async_rule_is_decided_when_it_is_queued(talk: Talk)
     assert logged(talk) == ["ran for 2"]
 
 
+@pytest.mark.behaviour("8.1", evidence="assumption: what a job sees", switch="async_rules_reread")
+@pytest.mark.parametrize(("reread", "seen"), [(True, "two"), (False, "one")])
+def test_a_switch_says_whether_a_job_sees_the_record_as_it_is_or_as_it_was(talk: Talk, reread: bool, seen: str) -> None:
+    talk.control("PUT", "switches", {"async_rule_delay_ms": 600_000, "async_rules_reread": reread})
+    add_rule(talk, "gs.info(current.short_description);", when="async")
+    record = insert(talk, short_description="one")
+    talk.patch("incident", record["sys_id"], {"short_description": "two"})
+    settle(talk)
+    assert logged(talk) == [seen]
+
+
 def test_a_property_has_the_condition_checked_again_when_the_job_runs(talk: Talk) -> None:
     talk.control("PUT", "switches", {"async_rule_delay_ms": 600_000})
     talk.post("sys_properties", {"name": "glide.businessrule.async_condition_check", "value": "true"})
@@ -352,6 +374,7 @@ def test_an_aborted_write_queues_nothing_and_a_deleted_trigger_does_not_run(talk
     assert logged(talk) == []
 
 
+@pytest.mark.behaviour("8.1", evidence="assumption: the delay", switch="async_rule_delay_ms")
 def test_a_job_runs_by_itself_after_the_delay(talk: Talk) -> None:
     talk.control("PUT", "switches", {"async_rule_delay_ms": 1})
     add_rule(talk, "gs.info('by itself');", when="async")

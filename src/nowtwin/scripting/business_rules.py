@@ -9,6 +9,7 @@ from typing import Literal
 
 from nowtwin.dictionary import Dictionary
 from nowtwin.query.parse import Query, Term, parse
+from nowtwin.state_models import MODELS
 from nowtwin.storage import Storage
 from nowtwin.values import number_of
 
@@ -49,6 +50,10 @@ class Rule:
     def key(self) -> str:
         """Names the compiled script."""
         return f"{self.sys_id}:{self.version}"
+
+
+_BY_PLATFORM = frozenset(model.sys_id for model in MODELS)
+"""Rules that the platform does itself; they have no script here."""
 
 
 class RuleBook:
@@ -130,6 +135,6 @@ def _rows(storage: Storage) -> Iterable[dict[str, str]]:
     storage.ensure("sys_script", ("active", "collection"))
     sql = "SELECT sys_id FROM sys_script WHERE active = 'true' AND ifnull(collection, '') <> ''"
     for (sys_id,) in storage.rows(sql):
-        row = storage.get("sys_script", str(sys_id))
+        row = None if sys_id in _BY_PLATFORM else storage.get("sys_script", str(sys_id))
         if row is not None:
             yield {name: str(value) for name, value in row.items()}

@@ -15,6 +15,8 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 _FAILED_FROM = 400
 _UNREACHED = "nowtwin reaches other machines only with the switch outbound_anywhere"
+_GRACE = 5.0
+"""Seconds beyond the time-out of its connection that a request is waited for, so that its own error is told."""
 _BODY_LIMIT = 32 * 1024 * 1024
 
 
@@ -85,7 +87,7 @@ class Outbound:
 
     def wait(self, sent: Sent, seconds: float) -> Reply:
         """The reply, waiting at most so long (0: as long as the request may take)."""
-        limit = seconds or sent.timeout
+        limit = seconds or sent.timeout + _GRACE
         with self._arrived:
             self._arrived.wait_for(lambda: sent.reply is not None or self._closed, limit)
             return sent.reply or Reply(0, error=f"No response received in {limit:g} s")

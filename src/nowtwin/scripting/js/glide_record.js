@@ -2,6 +2,7 @@
 // insert() or update(), or, for the `current` of a before rule, until the host collects it.
 
 const STATE = Symbol('state');
+const SYSTEM = new Set(['sys_id', 'sys_created_on', 'sys_created_by', 'sys_updated_on', 'sys_updated_by', 'sys_mod_count']);
 const OPERATORS = new Map([['CONTAINS', 'LIKE'], ['DOES NOT CONTAIN', 'NOT LIKE'], ['NOTLIKE', 'NOT LIKE'], ['==', '=']]);
 
 const schemas = {
@@ -336,7 +337,8 @@ class GlideRecord {
 
   insert() {
     const s = this[STATE];
-    const values = Object.fromEntries([...s.touched].map((name) => [name, s.values[name]]));
+    // A record that was read is copied under a new sys_id.
+    const values = Object.fromEntries(Object.entries(s.values).filter(([name]) => s.touched.has(name) || !SYSTEM.has(name)));
     return written(s, ask('insert', { table: s.table, values, manner: mannerOf(s) }));
   }
 

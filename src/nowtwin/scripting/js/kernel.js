@@ -11,12 +11,15 @@ let run = null;
 
 class Refusal extends Error {}
 
+// JSON without lone surrogates, which are no text outside of JavaScript.
+function told(value) {
+  const text = stringify(value);
+  if (!/\\ud[89a-f]/i.test(text)) return text;
+  return stringify(value, (_, part) => (typeof part === 'string' ? part.toWellFormed() : part));
+}
+
 function ask(call, args) {
-  let text = stringify({ call, args: args === undefined ? {} : args });
-  if (/\\ud[89a-f]/i.test(text)) {
-    text = stringify({ call, args }, (_, value) => (typeof value === 'string' ? value.toWellFormed() : value));
-  }
-  const reply = parse(host(text));
+  const reply = parse(host(told({ call, args: args === undefined ? {} : args })));
   if (reply.error !== undefined) throw new Refusal(reply.error);
   return reply.value;
 }
@@ -229,7 +232,7 @@ function invoke(text) {
   try {
     schemas.follow(frame.revision);
     includes.follow(frame.includes_revision);
-    return stringify(execute(frame));
+    return told(execute(frame));
   } finally {
     end(outer);
   }
