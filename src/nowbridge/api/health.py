@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from nowbridge.api import metrics
 from nowbridge.model.errors import NowbridgeError
 from nowbridge.store import tables, workers
 from nowbridge.store.database import Database
@@ -72,7 +73,7 @@ def stale_after(poll: timedelta) -> timedelta:
 def build(
     database: Database, clock: Callable[[], datetime], *, stale_after: timedelta, seen_within: timedelta
 ) -> Starlette:
-    """The application. `seen_within` is how long a silent worker counts as alive."""
+    """The application, /metrics included. `seen_within` is how long a silent worker counts as alive."""
 
     async def health(_: Request) -> Response:
         try:
@@ -82,7 +83,8 @@ def build(
             told = Health("down")
         return Response(msgspec.json.encode(told), told.http_status, media_type="application/json")
 
-    return Starlette(routes=[Route("/health", health, methods=["GET"])])
+    measured = metrics.route(database, clock, seen_within=seen_within)
+    return Starlette(routes=[Route("/health", health, methods=["GET"]), measured])
 
 
 def _age(table: TableStatus, now: datetime) -> float | None:

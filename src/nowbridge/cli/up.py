@@ -48,7 +48,7 @@ def up(
     """Run everything on this machine: database, worker, health port. Ctrl-C stops it cleanly.
 
     On a terminal a table shows how each replica stands; elsewhere there are log lines. The health port answers 200
-    while the replica is fresh, 503 when a table is older than a minute (or three polls) or the database is away. Any number of further
+    while the replica is fresh, 503 when a table is older than a minute (or three polls) or the database is away; /metrics there is for Prometheus. Any number of further
     workers may run beside it, on this machine or others.
     """
     settings = settings_of(context)
