@@ -121,3 +121,7 @@ class Switches:
     """A state that may not be reached is left as it was instead of refused (11.1)."""
     import_error_status: int = 201
     """Status of an Import Set POST whose transformation ended in an error (6.1)."""
+    catalog_approval_limit: int = 1000
+    """Dollars from which a catalog request waits for an approval, as in the stock workflow (11.1)."""
+    catalog_makes_task: bool = True
+    """An approved requested item without an execution plan gets one catalog task (11.1)."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from nowtwin.dictionary import METADATA_ROOT, Column, Dictionary
 from nowtwin.storage import Storage, quote
+from nowtwin.values import LIST_TYPES
 
 NOTHING = "NULL"
 
@@ -66,8 +67,11 @@ class Source:
         return Field(self._column_sql(place, element), column, place.table)
 
     def display(self, path: str, field: Field) -> str:
-        """SQL of what a reference displays: the display column of its target, followed where that is a reference."""
-        target = field.column.reference
+        """SQL of what a reference displays: the display column of its target, followed where that is a reference.
+
+        Lists are looked at as stored: `sc_catalogsLIKE<sys_id>` is how clients search them.
+        """
+        target = None if field.column.type in LIST_TYPES else field.column.reference
         if target is None or target not in self.dictionary.tables or path.count(".") > 4:  # noqa: PLR2004 - a cycle guard
             return field.sql
         element = self.dictionary.display_column(target)
