@@ -72,6 +72,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=10_000_000)],
         Meta(description="Requests to one instance in any sixty minutes, by all workers together; 0 is no limit."),
     ] = 0
+    audit_seconds: Annotated[
+        Seconds, Meta(description="The wait between two readings of the journal of deletions, for one table.")
+    ] = 60.0
+    check_seconds: Annotated[
+        Annotated[float, Meta(gt=0, le=31_536_000)],
+        Meta(description="The wait between two checks of one table by counts (`verify --level checked`)."),
+    ] = 3_600.0
+    compare_seconds: Annotated[
+        Annotated[float, Meta(gt=0, le=31_536_000)],
+        Meta(
+            description="The wait between two comparisons of all keys and versions of one table (`verify --level proven`)."
+        ),
+    ] = 86_400.0
     heartbeat_seconds: Annotated[Seconds, Meta(description="How often a worker says that it lives.")] = 5.0
     stalled_after_seconds: Annotated[
         Seconds, Meta(description="Silence after which a worker counts as dead and its jobs are given back.")
@@ -82,6 +95,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_changes_days: Annotated[
         Annotated[int, Meta(ge=1, le=3_650)], Meta(description="How long the change feed `_sync_cdc` is kept.")
     ] = 7
+    keep_tombstones_days: Annotated[
+        Annotated[int, Meta(ge=1, le=3_650)],
+        Meta(description="How long deleted rows are remembered; soft-deleted ones are kept for good."),
+    ] = 30
 
     def __repr__(self) -> str:
         # database_url may hold a password.

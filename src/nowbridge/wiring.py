@@ -22,7 +22,6 @@ from nowbridge.jobs import queue
 from nowbridge.jobs.worker import Duties, OpenReplica, Worker
 from nowbridge.model.errors import Stop
 from nowbridge.replica.apply import TableLoader
-from nowbridge.replica.labels import Labeller
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Pace
 from nowbridge.replica.verify import Verifier
@@ -149,6 +148,9 @@ def pace_of(settings: Settings) -> Pace:
         page_rows=settings.page_rows,
         poll=timedelta(seconds=settings.poll_seconds),
         safety_lag=timedelta(seconds=settings.safety_lag_seconds),
+        audit=timedelta(seconds=settings.audit_seconds),
+        check=timedelta(seconds=settings.check_seconds),
+        compare=timedelta(seconds=settings.compare_seconds),
     )
 
 
@@ -157,6 +159,7 @@ def duties_of(settings: Settings) -> Duties:
         parallel=own_in_flight(settings),
         heartbeat=settings.heartbeat_seconds,
         stalled_after=settings.stalled_after_seconds,
+        keep_tombstones=timedelta(days=settings.keep_tombstones_days),
     )
 
 
@@ -230,8 +233,8 @@ async def verifier_of(
     opening = instance_of(settings, row.url, opened(settings, row), database=database)
     with calling_for(Purpose.VERIFY):
         async with opening as instance:
-            labeller = Labeller(database, instance, row.id, now)
-            yield Verifier(database, instance, now), {table.id: TableLoader(table, labeller) for table in tables}
+            replica = Replica(database, instance, row.id, new_holder(settings), pace_of(settings), now)
+            yield replica.verifier, {table.id: await replica.loader(table.id) for table in tables}
 
 
 async def only_connection(connection: Connection, name: str | None) -> ConnectionRow:

@@ -14,7 +14,8 @@ import pytest
 
 from nowbridge.replica.run import Replica, add_tables
 from nowbridge.replica.spec import Pace, TableSpec
-from nowbridge.replica.verify import Verdict, Verifier
+from nowbridge.replica.upkeep import Tended
+from nowbridge.replica.verify import Level, Order, Verdict
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.auth import Basic
 from nowbridge.servicenow.instance import Instance
@@ -108,15 +109,37 @@ class Bench:
             raise failed[0]
         return sum(done.changed for done in passes)
 
-    async def verify(self, table: str, *, repair: bool = False, seconds_ago: float = 0) -> Verdict:
+    async def verify(
+        self, table: str, *, repair: bool = False, seconds_ago: float = 0, level: Level = Level.CONTENT
+    ) -> Verdict:
         """Verify, as of the instance's time `seconds_ago`."""
-        async with self.database.transaction() as connection:
-            row = next(row for row in await tables.all_of(connection) if row.source == table)
-        loader = await self.replica.loader(row.id)
+        loader = await self.replica.loader(await self.table_id(table))
         await source.count(self.replica.instance, "sys_user")  # the instance's time is heard
         proven_to = await self.replica.instance.server_now() - timedelta(seconds=seconds_ago)
-        verifier = Verifier(self.database, self.replica.instance, self.now)
-        return await verifier.verify(loader, proven_to=proven_to, repair=repair)
+        return await self.replica.verifier.verify(loader, Order(proven_to, repair=repair), level)
+
+    async def table_id(self, table: str) -> int:
+        async with self.database.transaction() as connection:
+            return next(row.id for row in await tables.all_of(connection) if row.source == table)
+
+    async def let_pass(self, seconds: float) -> None:
+        """Time goes by, here and in the instance, and is heard."""
+        self.twin.instance.clock.advance(seconds)
+        self.now.pass_(seconds=seconds)
+        await source.count(self.replica.instance, "sys_user")
+
+    async def tend(self, kind: str, replica: Replica | None = None) -> Tended:
+        """Let the only table's duty of this kind come due, and do it; other duties that are due are put off."""
+        worker = replica or self.replica
+        await worker.upkeep.give_duties()
+        async with self.database.transaction() as connection:
+            await connection.execute("UPDATE nowbridge.duty SET next_at = 'infinity'")
+            await connection.execute("UPDATE nowbridge.duty SET next_at = '-infinity' WHERE kind = %s", (kind,))
+        done = await worker.tend_next()
+        assert done is not None
+        if done.error is not None:
+            raise done.error
+        return done
 
     async def rows(self, query: str) -> list[tuple[Any, ...]]:
         async with self.database.transaction() as connection:
@@ -150,7 +173,15 @@ async def bench(twin: RunningServer, database_dsn: str) -> AsyncIterator[Bench]:
 
         def open_replica_of(connection_id: int, url: str, name: str = "worker-1") -> Replica:
             instance = Instance(client(url), Basic("admin", "admin"), now=now)
-            return Replica(database, instance, connection_id, Holder(name, timedelta(seconds=30)), pace, now)
+            replica = Replica(database, instance, connection_id, Holder(name, timedelta(seconds=30)), pace, now)
+
+            async def sleep(seconds: float) -> None:
+                twin.instance.clock.advance(seconds)
+                now.pass_(seconds=seconds)
+                await source.count(instance, "sys_user")
+
+            replica.sleep = sleep
+            return replica
 
         yield Bench(database, twin, now, pace, row.id, open_replica_of)
         for opened in clients:

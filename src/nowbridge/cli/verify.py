@@ -1,8 +1,9 @@
-"""`nowbridge verify`: download and compare, and say plainly whether the replica equals its source."""
+"""`nowbridge verify`: compare with the source at one of three levels, and say plainly whether the replica equals it."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,14 +15,28 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from nowbridge.replica.verify import Verdict
+    from nowbridge.replica.verify import Level, Verdict
     from nowbridge.settings import Settings
     from nowbridge.store.connections import ConnectionRow
     from nowbridge.store.database import Database
     from nowbridge.store.tables import TableRow, TableStatus
 
-EXAMPLES = examples("nowbridge verify", "nowbridge verify incident --repair", "nowbridge verify --json")
+EXAMPLES = examples(
+    "nowbridge verify",
+    "nowbridge verify --level checked",
+    "nowbridge verify incident --level proven --repair",
+    "nowbridge verify --json",
+)
 _NAMED = 20  # sys_ids of each kind that are listed
+_WORDS = {"checked": "counts agree", "proven": "equal keys", "proven by content": "equal"}
+
+
+class LevelChoice(StrEnum):
+    """How much is compared, as typed."""
+
+    CHECKED = "checked"
+    PROVEN = "proven"
+    CONTENT = "content"
 
 
 def verify(
@@ -30,24 +45,35 @@ def verify(
         list[str] | None, typer.Argument(metavar="[TABLE]...", help="All tables when none is named.")
     ] = None,
     *,
+    level: Annotated[
+        LevelChoice, typer.Option(help="Counts only; keys and versions; or every value of every row.")
+    ] = LevelChoice.CONTENT,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what differs.")] = False,
     connection: ConnectionName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download every row and compare it with the replica, column by column.
+    """Compare the replica with ServiceNow.
+
+    `--level checked` compares counts by version and class through the Aggregate API, a few calls for any table, and
+    looks closer only where they differ; equal counts are no proof. `--level proven` lists every key and version, 10,000
+    a call. `--level content` downloads every row and compares it column by column. Each result is kept: `nowbridge
+    status` shows the last.
 
     `pending` rows changed so lately that the change stream is still to bring them; they are no difference. `hidden`
     rows exist in ServiceNow and are not shown to the account. Labels are compared with what ServiceNow displays, for
     a sample of each table. Exit code 0: equal (after repairs); 1: not equal.
     """
-    verdicts = run(_verify(settings_of(context), tables or [], connection, repair=repair))
+    verdicts = run(_verify(settings_of(context), tables or [], connection, level, repair=repair))
     _show(verdicts, as_json=as_json)
     if not all(verdict.equal for verdict in verdicts):
         raise typer.Exit(ExitCode.NO)
 
 
-async def _verify(settings: Settings, named: list[str], connection_name: str | None, *, repair: bool) -> list[Verdict]:
+async def _verify(
+    settings: Settings, named: list[str], connection_name: str | None, level: LevelChoice, *, repair: bool
+) -> list[Verdict]:
     from nowbridge import wiring
+    from nowbridge.replica.verify import Level
     from nowbridge.store import tables
 
     async with open_database(settings) as database:
@@ -60,6 +86,7 @@ async def _verify(settings: Settings, named: list[str], connection_name: str | N
             database,
             row,
             [(table, standing[table.relation]) for table in _chosen(rows, named)],
+            Level[level.name],
             repair=repair,
         )
 
@@ -69,12 +96,13 @@ async def _verify_tables(
     database: Database,
     row: ConnectionRow,
     chosen: list[tuple[TableRow, TableStatus]],
+    level: Level,
     *,
     repair: bool,
 ) -> list[Verdict]:
     from nowbridge import wiring
     from nowbridge.cli import screen
-    from nowbridge.replica.verify import require_backfilled
+    from nowbridge.replica.verify import Order, require_backfilled
 
     for table, _ in chosen:
         require_backfilled(table.phase, table.source)
@@ -84,12 +112,12 @@ async def _verify_tables(
         with bars if screen.is_terminal() else nullcontext():
             for table, status in chosen:
                 bar = bars.add_task(table.source, total=status.total_count)
-                verdict = await verifier.verify(
-                    loaders[table.id],
-                    proven_to=_proven_to(status),
+                order = Order(
+                    _proven_to(status),
                     repair=repair,
                     progress=lambda rows, bar=bar: bars.update(bar, completed=rows),  # type: ignore[misc]
                 )
+                verdict = await verifier.verify(loaders[table.id], order, level)
                 bars.update(bar, total=verdict.rows, completed=verdict.rows)
                 verdicts.append(verdict)
     return verdicts
@@ -135,7 +163,7 @@ def _bars() -> Progress:
 def verdicts_as_json(verdicts: list[Verdict]) -> dict[str, object]:
     return {
         "equal": all(verdict.equal for verdict in verdicts),
-        "level": "proven by content",
+        "level": verdicts[0].level.value,
         "tables": [_verdict_as_json(verdict) for verdict in verdicts],
     }
 
@@ -154,6 +182,7 @@ def _verdict_as_json(verdict: Verdict) -> dict[str, object]:
         "labels_compared": verdict.labels_compared,
         "wrong_labels": len(verdict.wrong_labels),
         "calls": verdict.calls,
+        "held": verdict.held.name.lower() if verdict.held else None,
         "proven_to": verdict.proven_to,
         "sys_ids": {
             "missing": verdict.missing[:_NAMED],
@@ -176,13 +205,18 @@ def _show(verdicts: list[Verdict], *, as_json: bool) -> None:
     table = screen.columns("table", "rows", "hidden", "missing", "differing", "extra", "pending", "labels", "verdict")
     for verdict in verdicts:
         counts = (verdict.rows, verdict.hidden, len(verdict.missing), len(verdict.differing), len(verdict.extra))
-        word = Text("equal", "green") if verdict.equal else Text("NOT equal", "red")
+        word = Text(_WORDS[verdict.level.value], "green") if verdict.equal else Text("NOT equal", "red")
         numbers = (screen.count(number) for number in (*counts, verdict.pending, verdict.labels_compared))
         table.add_row(verdict.table, *numbers, word)
     out.print(table)
     for verdict in verdicts:
         if verdict.repaired:
             out.print(f"{verdict.table}: {verdict.repaired:,} rows repaired")
+        if verdict.level.value == "checked" and verdict.hidden:
+            out.print(f"{verdict.table}: checked against {verdict.hidden:,} hidden rows")
+        if verdict.held:
+            out.print(Text(f"{verdict.table}: no row was removed: {verdict.held.value}", "red"), soft_wrap=True)
+            out.print(f"{verdict.table}: look at it with `nowbridge deletes {verdict.table}`")
         if verdict.wrong_labels:
             out.print(f"{verdict.table}: {len(verdict.wrong_labels):,} labels differ")
         for line in _details(verdict):

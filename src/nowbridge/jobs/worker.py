@@ -23,7 +23,7 @@ from nowbridge.replica.capture import Pass
 from nowbridge.replica.labels import rewrite_renamed
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Clock
-from nowbridge.store import budget, connections, leases, tables, workers
+from nowbridge.store import budget, connections, leases, tables, tombstones, workers
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
 from nowbridge.store.leases import Holder
@@ -37,10 +37,12 @@ class Duties:
 
     parallel: int = 4
     idle: float = 0.5
+    tend: float = 2.0
     heartbeat: float = 5.0
     stalled_after: float = 20.0
     grace: float = 5.0
     keep_feed: timedelta = timedelta(days=7)
+    keep_tombstones: timedelta = timedelta(days=30)
     keep_tallies: timedelta = timedelta(days=90)
 
 
@@ -89,6 +91,7 @@ class Worker:
                 asyncio.create_task(self._repeat(lambda: self._reap(app), every=self.duties.heartbeat)),
                 asyncio.create_task(self._repeat(self.poll_due, every=self.duties.idle)),
                 asyncio.create_task(self._repeat(self.rewrite_labels, every=self.duties.idle)),
+                asyncio.create_task(self._repeat(self.tend, every=self.duties.tend)),
                 *(
                     asyncio.create_task(self._repeat(self.load_shard, every=self.duties.idle))
                     for _ in range(self.duties.parallel)
@@ -130,6 +133,7 @@ class Worker:
                 keep_feed=self.duties.keep_feed,
                 keep_dead_workers=timedelta(days=1),
             )
+            await tombstones.prune(connection, older_than=self.clock() - self.duties.keep_tombstones)
             await budget.prune(connection, keep_tallies=self.duties.keep_tallies)
 
     async def load_shard(self) -> bool:
@@ -149,6 +153,22 @@ class Worker:
             if done.error is not None:
                 log.warning("poll failed", table=done.table, code=done.error.code, answered=done.error.answered)
         return bool(passes)
+
+    async def tend(self) -> bool:
+        """One duty of one table: the journal of deletions, a check, a comparison."""
+        for opened in await self._replicas():
+            done = await opened.replica.tend_next()
+            if done is None:
+                continue
+            said = {"table": done.table, "duty": done.kind, "calls": done.calls}
+            if done.error is not None:
+                log.warning("duty failed", **said, code=done.error.code, answered=done.error.answered)
+            elif done.held is not None:
+                log.warning("deletes are held", **said, why=done.held.value, look=f"nowbridge deletes {done.table}")
+            elif done.wrong or done.removed:
+                log.info("repaired", **said, wrong=done.wrong, removed=done.removed)
+            return True
+        return False
 
     async def rewrite_labels(self) -> bool:
         rewritten = 0

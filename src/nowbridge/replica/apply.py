@@ -15,7 +15,7 @@ from nowbridge.replica.rows import Labels
 from nowbridge.replica.spec import layout_of, target_of
 from nowbridge.servicenow.wire import Page
 from nowbridge.store import labels as label_store
-from nowbridge.store import load, tables
+from nowbridge.store import load, tables, tombstones
 from nowbridge.store.database import Connection
 from nowbridge.store.load import Encoded, NotEmpty, Target, Unstorable
 from nowbridge.store.tables import TableRow
@@ -125,12 +125,14 @@ class TableLoader:
 
     async def _merge_backfill(self, connection: Connection, encoded: Encoded, count: int) -> int:
         await load.stage(connection, self.target, encoded)
+        await tombstones.settle(connection, self.row.id, self.target)
         await load.merge(connection, self.target, source="backfill", now=self._labeller.clock())
         return count
 
     async def _merge_poll(self, connection: Connection, encoded: Encoded, count: int) -> int:
         del count
         await load.stage(connection, self.target, encoded)
+        await tombstones.settle(connection, self.row.id, self.target)
         merged = await load.merge(connection, self.target, source="poll", now=self._labeller.clock())
         return merged.inserted + merged.updated
 

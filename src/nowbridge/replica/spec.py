@@ -35,12 +35,17 @@ class TableSpec:
 class Pace:
     """How the replica works: rows a page, the wait between polls, and the safety lag: changes younger than this by
     the instance's clock are left to the next poll, because a transaction may still commit with an older time.
+    `audit`, `check` and `compare` are the times between two readings of the journal of deletions, two checks by counts
+    and two comparisons of all keys.
     """
 
     page_rows: int = 2_000
     poll: timedelta = timedelta(seconds=2)
     safety_lag: timedelta = timedelta(seconds=2)
     failure_wait_at_most: timedelta = timedelta(minutes=5)
+    audit: timedelta = timedelta(minutes=1)
+    check: timedelta = timedelta(hours=1)
+    compare: timedelta = timedelta(days=1)
 
     def wait_after(self, error: NowbridgeError, failures: int) -> timedelta:
         """How long to leave work alone that has now failed `failures` + 1 times in a row. What somebody must mend first

@@ -1,48 +1,67 @@
-"""Verify, by content: download every row and compare it with the replica's, in Postgres, column by column.
+"""Verify a table, at one of three levels, each named for what it says.
+
+- *checked*: counts by version and class, through the Aggregate API (`replica.walk`); only what differs is listed. Equal
+  counts are no proof.
+- *proven*: every key and version is listed and compared (`replica.keys`).
+- *proven by content*: every row is downloaded and compared in Postgres, column by column.
 
 A table that changes meanwhile is no difficulty: whatever differs at first sight is read again by its id, and counts
-only if it still differs and the change stream has had to bring it already. A row that the source no longer shows is
-gone only if the ACL-blind count of its sys_id is 0; otherwise the account has lost sight of it (traps, finding 30).
+only if it still differs and the change stream has had to bring it already. What became of rows that the source no
+longer shows is for `replica.deletes` to find out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from nowbridge.model.errors import Stop
+from nowbridge.replica import keys
 from nowbridge.replica.apply import TableLoader
+from nowbridge.replica.deletes import Deletes, Named
+from nowbridge.replica.deletion_rules import Hold
+from nowbridge.replica.keys import Progress
 from nowbridge.replica.layout import LabelKind, Role
 from nowbridge.replica.spec import Clock
+from nowbridge.replica.walk import Follow, Known, Walk
 from nowbridge.servicenow import query as queries
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Answer, Instance
 from nowbridge.servicenow.pages import IdSweep
 from nowbridge.servicenow.wire import Page, PageDecoder
-from nowbridge.store import compare, load
+from nowbridge.store import compare, load, tombstones
+from nowbridge.store import keys as key_store
 from nowbridge.store.compare import Difference
 from nowbridge.store.database import Connection, Database
+from nowbridge.store.duties import DutyLease
+from nowbridge.store.keys import Part
 
 PAGE = 2_000
 AGAIN = 100  # records read again per call
 LABEL_SAMPLE = 500
 
-Progress = Callable[[int], None]
-"""Called with the number of rows compared so far."""
+
+class Level(StrEnum):
+    CHECKED = "checked"
+    PROVEN = "proven"
+    CONTENT = "proven by content"
 
 
 @dataclass(slots=True)
 class Verdict:
     """What verifying one table found. `differing` rows are in both and unequal, `missing` ones only in ServiceNow,
     `extra` ones only here. `pending` rows changed so lately that the change stream is still to bring them. `wrong_labels`
-    are texts that differ from what ServiceNow displays, in a sample of `labels_compared`.
+    are texts that differ from what ServiceNow displays, in a sample of `labels_compared`. `held` says why extra rows
+    were not removed.
     """
 
     table: str
     started_at: datetime
     proven_to: datetime
+    level: Level = Level.CONTENT
     rows: int = 0
     hidden: int = 0
     calls: int = 0
@@ -53,6 +72,7 @@ class Verdict:
     extra: list[str] = field(default_factory=list)
     labels_compared: int = 0
     wrong_labels: list[tuple[str, str]] = field(default_factory=list)
+    held: Hold | None = None
 
     @property
     def wrong(self) -> int:
@@ -60,42 +80,155 @@ class Verdict:
 
     @property
     def equal(self) -> bool:
-        """Whether the replica is proved equal now, repairs included."""
-        return self.wrong == self.repaired and not self.wrong_labels
+        """Whether nothing differs now, repairs included, as far as the level goes."""
+        return self.wrong == self.repaired and not self.wrong_labels and self.held is None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done. `proven_to` is the instance's time up to which the change stream has been applied; `lease`
+    fences repairs.
+    """
+
+    proven_to: datetime
+    repair: bool = False
+    lease: DutyLease | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
+    """`follow` waits until a table's change stream has come past a moment; only the level "checked" needs it."""
+
     database: Database
     instance: Instance
     clock: Clock
+    deletes: Deletes
+    follow: Follow
+    keys_a_page: int = keys.PAGE
 
-    async def verify(
-        self, loader: TableLoader, *, proven_to: datetime, repair: bool = False, progress: Progress | None = None
-    ) -> Verdict:
-        """Compare one table. `proven_to` is the instance's time up to which the change stream has been applied."""
-        verdict = Verdict(loader.row.source, started_at=self.clock(), proven_to=proven_to)
+    async def verify(self, loader: TableLoader, order: Order, level: Level = Level.CONTENT) -> Verdict:
+        """Compare one table. Raises Stop `verify.unversioned` where the level needs versions that the table has not got,
+        LostLease when the order's lease no longer stands.
+        """
+        if level is not Level.CONTENT:
+            require_versions(loader)
+        verdict = Verdict(loader.row.source, started_at=self.clock(), proven_to=order.proven_to, level=level)
         async with self.database.session() as connection:
-            await compare.begin(connection)
-            suspects = await self._sweep(connection, loader, verdict, progress)
-            unseen = await compare.unseen(connection, loader.target)
-            await self._look_again(connection, loader, verdict, [*suspects, *unseen], repair=repair)
-            await self._sample_labels(connection, loader, verdict)
-            await compare.store_proof(
-                connection,
-                loader.row.id,
-                level="proven by content",
-                started_at=verdict.started_at,
-                proven_to=proven_to,
-                numbers={
-                    "rows": verdict.rows,
-                    "hidden": verdict.hidden,
-                    "differing": verdict.wrong,
-                    "repaired": verdict.repaired,
-                    "calls": verdict.calls,
-                },
-            )
+            if level is Level.CONTENT:
+                await self._compare_content(connection, loader, verdict, order)
+            elif level is Level.PROVEN:
+                await self._compare_keys(connection, loader, verdict, order)
+            else:
+                await self._walk(connection, loader, verdict, order)
+            await self._store(connection, loader, verdict)
         return verdict
+
+    async def _compare_content(
+        self, connection: Connection, loader: TableLoader, verdict: Verdict, order: Order
+    ) -> None:
+        await compare.begin(connection)
+        suspects = await self._sweep(connection, loader, verdict, order.progress)
+        unseen = await compare.unseen(connection, loader.target)
+        await self._settle(connection, loader, verdict, order, suspects, unseen, listed="")
+        await self._sample_labels(connection, loader, verdict)
+
+    async def _compare_keys(self, connection: Connection, loader: TableLoader, verdict: Verdict, order: Order) -> None:
+        """List all keys; then learn what the source counts beyond them, for the next check."""
+        await self._list(connection, loader, verdict, order, Part())
+        if verdict.wrong or verdict.pending or not verdict.hidden:
+            learned: Known = {} if verdict.hidden else {("", by): {} for by in ("sys_mod_count", "sys_class_name")}
+        else:
+            walk = self._new_walk(loader, order)
+            learned = await walk.learn()
+            verdict.calls += walk.calls
+        if learned:
+            async with connection.transaction():
+                await key_store.learn_hidden(connection, loader.row.id, learned, anew=True)
+
+    async def _walk(self, connection: Connection, loader: TableLoader, verdict: Verdict, order: Order) -> None:
+        """Check by counts and list the parts that differ. A filter relative to now counts other rows every time, so
+        such a table's keys are listed.
+        """
+        if queries.is_relative(queries.parse(loader.row.query)):
+            await self._list(connection, loader, verdict, order, Part())
+            return
+        walk = self._new_walk(loader, order)
+        parts = await walk.run(hidden_expected=await key_store.met_hidden(connection, loader.row.id))
+        if Part() in parts:
+            verdict.calls += walk.calls
+            await self._compare_keys(connection, loader, verdict, order)
+            return
+        hidden = walk.hidden
+        for part in parts:
+            await self._list(connection, loader, verdict, order, part)
+        if parts and not (verdict.wrong or verdict.pending):
+            await self._learn_parts(connection, loader, walk, parts)
+        verdict.calls += walk.calls
+        verdict.hidden = hidden
+        verdict.rows = walk.rows - hidden
+
+    def _new_walk(self, loader: TableLoader, order: Order) -> Walk:
+        return Walk(self.database, self.instance, loader, order.proven_to, self.follow, self.keys_a_page)
+
+    async def _learn_parts(
+        self, connection: Connection, loader: TableLoader, walk: Walk, parts: Sequence[Part]
+    ) -> None:
+        """The listed parts are equal and yet count otherwise: hidden rows were added, changed or deleted there."""
+        prefixes = {"", *(part.prefix[:1] for part in parts)}
+        moved = {(node.prefix, node.by): dict(node.surplus) for node in walk.nodes if node.prefix in prefixes}
+        async with connection.transaction():
+            await key_store.learn_hidden(connection, loader.row.id, moved, anew=False)
+
+    async def _list(
+        self, connection: Connection, loader: TableLoader, verdict: Verdict, order: Order, part: Part
+    ) -> None:
+        listing = await keys.list_keys(
+            connection, self.instance, loader, part, page_rows=self.keys_a_page, progress=order.progress
+        )
+        verdict.calls += listing.calls
+        verdict.rows += listing.rows
+        verdict.hidden += listing.hidden
+        listed = None if part.odd else part.prefix
+        await self._settle(connection, loader, verdict, order, listing.suspects, listing.unlisted, listed=listed)
+
+    async def _settle(  # noqa: PLR0913 - what one listing found
+        self,
+        connection: Connection,
+        loader: TableLoader,
+        verdict: Verdict,
+        order: Order,
+        suspects: Sequence[str],
+        unseen: Sequence[str],
+        *,
+        listed: str | None,
+    ) -> None:
+        """Look again at what differs, then at what is not there."""
+        absent = await self._look_again(connection, loader, verdict, suspects, order)
+        named = Named(sorted({*absent, *unseen}), "verify", listed)
+        settled = await self.deletes.settle(loader, named, remove=order.repair, lease=order.lease)
+        verdict.calls += settled.calls
+        async with connection.transaction():
+            held = await tombstones.held_here(connection, loader.target, settled.gone)
+        verdict.extra += sorted({*settled.removed, *held})
+        verdict.repaired += len(settled.removed)
+        verdict.held = verdict.held or settled.held
+
+    async def _store(self, connection: Connection, loader: TableLoader, verdict: Verdict) -> None:
+        await compare.store_proof(
+            connection,
+            loader.row.id,
+            level=verdict.level.value,
+            started_at=verdict.started_at,
+            proven_to=verdict.proven_to,
+            numbers={
+                "rows": verdict.rows,
+                "hidden": verdict.hidden,
+                "differing": verdict.wrong,
+                "repaired": verdict.repaired,
+                "calls": verdict.calls,
+            },
+        )
 
     async def _sweep(
         self, connection: Connection, loader: TableLoader, verdict: Verdict, progress: Progress | None
@@ -123,20 +256,25 @@ class Verifier:
             return await compare.compare_stage(connection, loader.target)
 
     async def _look_again(
-        self, connection: Connection, loader: TableLoader, verdict: Verdict, suspects: Sequence[str], *, repair: bool
-    ) -> None:
+        self, connection: Connection, loader: TableLoader, verdict: Verdict, suspects: Sequence[str], order: Order
+    ) -> list[str]:
+        """Read suspects again and judge those that come. Returns those that do not."""
         decoder = PageDecoder(loader.layout.fetched)
+        absent: list[str] = []
         for start in range(0, len(suspects), AGAIN):
             ids = suspects[start : start + AGAIN]
+            known = await tombstones.newest(connection)
             answer = await source.read_records(self.instance, loader.row.source, ids, loader.layout.fetched)
             verdict.calls += 1
             page = decoder.decode(answer.body)
-            await self._judge_present(connection, loader, verdict, page, repair=repair)
-            await self._judge_absent(connection, loader, verdict, sorted(set(ids) - set(page.ids)), repair=repair)
+            await self._judge_present(connection, loader, verdict, page, known=known if order.repair else None)
+            absent += sorted(set(ids) - set(page.ids))
+        return absent
 
     async def _judge_present(
-        self, connection: Connection, loader: TableLoader, verdict: Verdict, page: Page, *, repair: bool
+        self, connection: Connection, loader: TableLoader, verdict: Verdict, page: Page, *, known: int | None
     ) -> None:
+        """`known`: repair, and this was the newest tombstone before the rows were read."""
         if not page.rows:
             return
         async with connection.transaction():
@@ -147,30 +285,10 @@ class Verifier:
             verdict.pending += len(differences) - len(wrong)
             verdict.missing += [difference.sys_id for difference in wrong if not difference.columns]
             verdict.differing += [difference for difference in wrong if difference.columns]
-            if repair and wrong:
+            if known is not None and wrong:
+                await tombstones.settle(connection, loader.row.id, loader.target, known=known)
                 merged = await load.merge(connection, loader.target, source="verify", now=self.clock(), repair=True)
                 verdict.repaired += min(merged.inserted + merged.updated, len(wrong))
-
-    async def _judge_absent(
-        self, connection: Connection, loader: TableLoader, verdict: Verdict, ids: Sequence[str], *, repair: bool
-    ) -> None:
-        gone = [sys_id for sys_id in ids if await self._is_gone(loader, verdict, sys_id)]
-        async with connection.transaction():
-            held = await compare.shown(connection, loader.target, ["sys_id"], gone)
-            extra = [row[0] for row in held]
-            verdict.extra += extra
-            if repair and extra:
-                verdict.repaired += await load.delete_rows(
-                    connection, loader.target, extra, source="verify", now=self.clock()
-                )
-
-    async def _is_gone(self, loader: TableLoader, verdict: Verdict, sys_id: str) -> bool:
-        verdict.calls += 1
-        base = queries.parse(loader.row.query)
-        count = await source.count(self.instance, loader.row.source, base.where(queries.equals("sys_id", sys_id)))
-        if count:
-            verdict.hidden += 1  # it is there, and this account may no longer see it: not a deleted row
-        return count == 0
 
     async def _sample_labels(self, connection: Connection, loader: TableLoader, verdict: Verdict) -> None:
         """Compare what label columns show with what ServiceNow displays, for the first rows of the table."""
@@ -209,6 +327,17 @@ def same_words(ours: str, displayed: str, value: str, *, many: bool) -> bool:
 
 def _many(labels: object) -> bool:
     return getattr(labels, "kind", None) is LabelKind.LIST
+
+
+def require_versions(loader: TableLoader) -> None:
+    """Refuse to compare versions of a table that has none."""
+    if not (loader.layout.has("sys_mod_count") and loader.layout.has("sys_updated_on")):
+        raise Stop(
+            "verify.unversioned",
+            asked=f"compare the versions of {loader.row.source}",
+            answered="its records have no sys_mod_count and sys_updated_on",
+            hint="Compare it by content: `nowbridge verify TABLE --level content`.",
+        )
 
 
 def require_backfilled(phase: str, table: str) -> None:

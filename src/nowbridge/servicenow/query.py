@@ -81,6 +81,34 @@ def split_groups(text: str) -> tuple[str, ...]:
     return branches
 
 
+def lasting(query: Query) -> Query:
+    """The query without its terms relative to now (a script, `RELATIVE...`): they limit what is fetched, never what is
+    kept. A term goes together with the others of its `^OR` chain, so the result finds at least the same rows.
+    """
+    groups: list[str] = []
+    for group in query.groups:
+        chains: list[list[str]] = []
+        for term in _terms(group):
+            if term.startswith("OR") and chains:
+                chains[-1].append(term)
+            else:
+                chains.append([term])
+        kept = [term for chain in chains if not any(map(_is_relative, chain)) for term in chain]
+        if not kept:
+            return EVERYTHING
+        groups.append("^".join(kept))
+    return Query(tuple(groups), query.order)
+
+
+def is_relative(query: Query) -> bool:
+    """Whether what the query finds depends on when it is asked."""
+    return any(_is_relative(term) for group in query.groups for term in _terms(group))
+
+
+def _is_relative(term: str) -> bool:
+    return "javascript:" in term.lower() or "RELATIVE" in term
+
+
 def and_(base: Query, condition: str) -> Query:
     return base.where(condition)
 

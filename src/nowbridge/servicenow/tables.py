@@ -47,7 +47,7 @@ async def read_page(
         ("sysparm_suppress_pagination_header", "true"),
         *(() if request.with_count else (("sysparm_no_count", "true"),)),
     )
-    return await _read(instance, Request("GET", table_path(table), params, asked=f"read a page of {table}"))
+    return await read(instance, Request("GET", table_path(table), params, asked=f"read a page of {table}"))
 
 
 async def read_records(
@@ -67,6 +67,11 @@ async def count(instance: Instance, table: str, query: Query | str = EVERYTHING)
     """How many records match, readable or not (servicenow-api.md 1.4). Raises Stop `count.missing`."""
     text = query if isinstance(query, str) else query.text
     answer = await read_page(instance, table, PageRequest(text, 1, with_count=True), ("sys_id",))
+    return required_count(answer, table)
+
+
+def required_count(answer: Answer, table: str) -> int:
+    """The answer's `X-Total-Count`. Raises Stop `count.missing`."""
     if answer.total_count is None:
         raise Stop(
             "count.missing",
@@ -140,7 +145,8 @@ def _body(values: Mapping[str, str]) -> bytes:
     return json.dumps(dict(values), ensure_ascii=False).encode()
 
 
-async def _read(instance: Instance, request: Request) -> Answer:
+async def read(instance: Instance, request: Request) -> Answer:
+    """A read of any API, in a batch when its URL would be too long."""
     if len(instance.base_url) + len(request.target) <= _LONGEST_URL:
         return await instance.call(request)
     return await _read_in_batch(instance, request)

@@ -195,6 +195,27 @@ async def claim_streams(
     return [StreamLease(*row) for row in await cursor.fetchall()]
 
 
+async def claim_stream(connection: Connection, table_id: int, holder: Holder, *, now: datetime) -> StreamLease | None:
+    """One table's stream, due or not, unless somebody's standing lease covers it."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.stream SET epoch = epoch + 1, owner = %(owner)s, lease_until = %(until)s"
+        " WHERE table_id = (SELECT m.table_id FROM nowbridge.stream m JOIN nowbridge.replica_table t ON t.id = m.table_id"
+        "   WHERE m.table_id = %(table)s AND t.paused_at IS NULL AND (m.lease_until IS NULL OR m.lease_until <= %(now)s)"
+        "   FOR UPDATE OF m SKIP LOCKED)"
+        " RETURNING table_id, cursor_time, cursor_id, failures, epoch",
+        {"table": table_id, "owner": holder.name, "until": now + holder.lease, "now": now},
+    )
+    row = await cursor.fetchone()
+    return StreamLease(*row) if row else None
+
+
+async def proven_to(connection: Connection, table_id: int) -> datetime | None:
+    """The instance's time up to which the table's changes are in the replica; None for a table without a stream."""
+    cursor = await connection.execute("SELECT proven_to FROM nowbridge.stream WHERE table_id = %s", (table_id,))
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
 async def advance_stream(
     connection: Connection, lease: StreamLease, holder: Holder, progress: StreamProgress, *, now: datetime
 ) -> None:
@@ -266,7 +287,7 @@ async def renew(connection: Connection, holder: Holder, *, now: datetime) -> int
     """
     until = {"until": now + holder.lease, "owner": holder.name}
     kept = 0
-    for table in ("shard", "stream"):
+    for table in ("shard", "stream", "duty"):
         cursor = await connection.execute(
             f"UPDATE nowbridge.{table} SET lease_until = %(until)s WHERE owner = %(owner)s AND lease_until IS NOT NULL",
             until,

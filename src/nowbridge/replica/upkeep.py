@@ -1,0 +1,122 @@
+"""What is done for every live table by itself, each at its time and by one worker: read the journal of deletions, check
+the table by counts, compare its keys. What is found is repaired; what is found of deletes is decided in
+`replica.deletes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from nowbridge.model.errors import LostLease, NowbridgeError, Park, Retry, Stop
+from nowbridge.replica.apply import TableLoader
+from nowbridge.replica.deletes import Deletes
+from nowbridge.replica.deletion_rules import Hold
+from nowbridge.replica.spec import Clock, Pace
+from nowbridge.replica.verify import Level, Order, Verifier
+from nowbridge.servicenow.instance import Instance
+from nowbridge.store import duties, leases, tables, watches
+from nowbridge.store.database import Database
+from nowbridge.store.duties import DutyLease, Rhythm
+from nowbridge.store.leases import Holder
+
+UNREADABLE_AGAIN = timedelta(hours=1)  # until a journal that the account may not read is asked for again
+
+
+@dataclass(frozen=True, slots=True)
+class Tended:
+    """What one duty did. `wrong` counts rows that differed, `removed` rows that were deleted."""
+
+    table: str
+    kind: str
+    wrong: int = 0
+    removed: int = 0
+    calls: int = 0
+    held: Hold | None = None
+    error: NowbridgeError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """The duties of one connection's tables, as one worker does them."""
+
+    database: Database
+    instance: Instance
+    connection_id: int
+    holder: Holder
+    pace: Pace
+    clock: Clock
+    deletes: Deletes
+    verifier: Verifier
+
+    async def give_duties(self) -> None:
+        """Every live table gets its duties."""
+        rhythms = [
+            Rhythm("audit", self.pace.audit, at_once=True),
+            Rhythm("check", self.pace.check),
+            Rhythm("compare", self.pace.compare),
+        ]
+        async with self.database.transaction() as connection:
+            await duties.plan(connection, self.connection_id, rhythms, now=self.clock())
+
+    async def claim(self) -> DutyLease | None:
+        """The duty that has been due for longest, if any is."""
+        await self.give_duties()
+        async with self.database.transaction() as connection:
+            return await duties.claim(connection, self.connection_id, self.holder, now=self.clock())
+
+    async def tend(self, lease: DutyLease, loader: TableLoader) -> Tended:
+        """Do a claimed duty. Failures are stored with it and retried later, longer each time; only bugs come out."""
+        try:
+            done = await self._do(lease, loader)
+        except LostLease as lost:
+            return Tended(loader.row.source, lease.kind, error=lost)
+        except asyncio.CancelledError:
+            await self._give_back(lease, None, self.clock())
+            raise
+        except (Retry, Stop, Park) as error:
+            await self._give_back(lease, error, self.clock() + self.pace.wait_after(error, lease.failures))
+            return Tended(loader.row.source, lease.kind, error=error)
+        next_at = self.clock() + await self._interval(lease)
+        async with self.database.transaction() as connection:
+            await duties.finish(connection, lease, next_at=next_at, calls=done.calls, now=self.clock())
+        return done
+
+    async def _do(self, lease: DutyLease, loader: TableLoader) -> Tended:
+        table = loader.row.source
+        if lease.kind == "audit":
+            settled = await self.deletes.read_journal(lease, loader)
+            return Tended(table, lease.kind, 0, len(settled.removed), settled.calls, settled.held)
+        level = level_of(lease.kind, loader)
+        if level is None:
+            return Tended(table, lease.kind)
+        order = Order(await self._proven_to(loader), repair=True, lease=lease)
+        verdict = await self.verifier.verify(loader, order, level)
+        return Tended(table, lease.kind, verdict.wrong, len(verdict.extra), verdict.calls, verdict.held)
+
+    async def _proven_to(self, loader: TableLoader) -> datetime:
+        async with self.database.transaction() as connection:
+            stands = await leases.proven_to(connection, loader.row.id)
+        return stands or await self.instance.server_now() - self.pace.safety_lag
+
+    async def _interval(self, lease: DutyLease) -> timedelta:
+        if lease.kind == "check":
+            return self.pace.check
+        if lease.kind == "compare":
+            return self.pace.compare
+        async with self.database.transaction() as connection:
+            watch = await watches.load(connection, lease.table_id)
+        return max(self.pace.audit, UNREADABLE_AGAIN) if watch.journal == "unreadable" else self.pace.audit
+
+    async def _give_back(self, lease: DutyLease, error: NowbridgeError | None, next_at: datetime) -> None:
+        said = tables.described(error) if error else None
+        async with self.database.transaction() as connection:
+            await duties.give_back(connection, lease, error=said, next_at=next_at)
+
+
+def level_of(kind: str, loader: TableLoader) -> Level | None:
+    """How a duty verifies a table. One whose records have no version is compared by content, and cannot be checked."""
+    if not (loader.layout.has("sys_mod_count") and loader.layout.has("sys_updated_on")):
+        return Level.CONTENT if kind == "compare" else None
+    return Level.CHECKED if kind == "check" else Level.PROVEN
