@@ -16,6 +16,10 @@ import pytest
 from nowtwin.testing import RunningServer
 from tests.nowtwin.talk import Talk
 
+pytestmark = pytest.mark.behaviour(
+    "8.2", evidence="recorded exchange: what now-sdk 4.9.0 builds; assumption: tables that are missing"
+)
+
 HERE = Path(__file__).parent
 COMPANION = HERE / "companion"
 UPDATE_SET = HERE / "companion_update_set.xml"

@@ -5,6 +5,8 @@ import pytest
 from tests.nowtwin.documented import differences, example
 from tests.nowtwin.talk import Record, Reply, Talk
 
+pytestmark = pytest.mark.behaviour("6.1", evidence="documentation: c_ImportSetAPI.md")
+
 STAGING = "u_imp_incident"
 
 

@@ -13,6 +13,10 @@ import pytest
 from nowtwin.switches import Switches
 from tests.nowtwin.talk import Reply, Talk, basic
 
+pytestmark = pytest.mark.behaviour(
+    "1.8, 1.9, 10", evidence="documentation: io-semaphores-performance-metrics.md, inbound-REST-API-rate-limiting.md"
+)
+
 START = "2025-01-01 00:20:00"
 RULES = "sys_rate_limit_rules"
 

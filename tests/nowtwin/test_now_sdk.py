@@ -15,6 +15,8 @@ import pytest
 from nowtwin.testing import RunningServer
 from tests.nowtwin.talk import Talk
 
+pytestmark = pytest.mark.behaviour("8.2", evidence="recorded exchange: now-sdk 4.9.0 itself")
+
 ROOT = Path(__file__).resolve().parents[2]
 SDK = ROOT / ".cache" / "now-sdk"
 VERSION = "4.9.0"

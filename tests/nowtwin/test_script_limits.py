@@ -62,11 +62,18 @@ def test_a_hostile_script_ends_and_the_write_goes_on(strict: Talk, script: str, 
 
 
 def test_what_a_script_broke_is_whole_again_for_the_next_one(talk: Talk) -> None:
-    broken = add_rule(talk, "GlideRecord = null; gs = undefined; Date = 5; JSON = {}; String.raw = 1; undeclared = 3;")
-    add_rule(talk, "current.description = typeof undeclared + gs.getUserName() + JSON.stringify(1);", order=200)
+    script = """GlideRecord.prototype.insert = null; GlideRecord = null; Date = 5; JSON.parse = 7; JSON = {}; undeclared = 3;
+        Array.prototype.map = null; Array.prototype.contains = function () {}; Object.prototype.odd = 1; Math.PI2 = 1;
+        try { Object.defineProperty(globalThis, 'gs', {get: function () { for (;;) {} }}); } catch (e) { gs = undefined; }
+        String.prototype.trim = function () { for (;;) {} };"""
+    broken = add_rule(talk, script, order=900)
+    look = """current.description = [typeof undeclared, gs.getUserName(), JSON.stringify([1].map(String)), ' x '.trim(), 'contains' in [],
+        'odd' in {}, Math.PI2, typeof GlideRecord.prototype.insert, new Date(0).getTime()].join();"""
+    add_rule(talk, look, order=200)
     insert(talk)
     talk.delete("sys_script", broken)
-    assert insert(talk)["description"] == "undefinedadmin1"
+    assert insert(talk)["description"] == 'undefined,admin,["1"],x,false,false,,function,0'
+    assert errors(talk) == []
 
 
 def test_odd_values_are_stored_as_what_they_can_be(talk: Talk) -> None:

@@ -13,6 +13,8 @@ from tests.nowtwin.browser import Browser
 from tests.nowtwin.talk import Talk
 from tests.nowtwin.test_apps import COMPANION
 
+pytestmark = pytest.mark.behaviour("8.2", evidence="recorded exchange: the code of now-sdk 4.9.0")
+
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 BOUNDARY = "----x"
 

@@ -18,6 +18,10 @@ from nowtwin.web.markup import tag
 from nowtwin.web.own_paths import own_path
 from tests.nowtwin.browser import Browser
 
+pytestmark = pytest.mark.behaviour(
+    "3.1", evidence="documentation: navigating by URL; assumption: what the pages look like"
+)
+
 USER = {"sys_id": "a" * 32, "user_name": "beth", "name": "Beth Anglin"}
 MARKUP = '<script>alert("x")</script> & "quoted" \'too\''
 

@@ -65,24 +65,6 @@ def _make(place: Path, pins: Path) -> None:
         _run(step, pins.stem, Path(tempfile.gettempdir()))  # away from this checkout, whose pins are not theirs
 
 
-@pytest.fixture(scope="session")
-def now_sdk() -> Path:
-    """`node_modules` with ServiceNow's SDK, which builds applications without an instance."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("the SDK needs npm, which is not here")
-    manifest = (PROGRAMS.parent / "app" / "package.json").read_bytes()
-    place = CACHE / f"now-sdk-{hashlib.sha256(manifest).hexdigest()[:12]}"
-    place.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "now-sdk.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (place / "made").is_file():
-            (place / "package.json").write_bytes(manifest)
-            _run([npm, "install", "--silent", "--no-audit", "--no-fund"], "the SDK", place)
-            (place / "made").touch()
-    return place / "node_modules"
-
-
 def _run(step: list[str], what: str, place: Path) -> None:
     """A step of an installation; where it fails the tests that need it are skipped with what it said."""
     try:
