@@ -21,6 +21,7 @@ from msgspec import Meta
 from nowbridge.model.errors import Stop
 
 FILE: Final = "nowbridge.toml"
+_LOCAL: Final = ("127.0.0.1", "::1", "localhost")
 _PAGE: Final = "docs/settings.md lists every setting."
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -99,6 +100,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=3_650)],
         Meta(description="How long deleted rows are remembered; soft-deleted ones are kept for good."),
     ] = 30
+    keep_notices_days: Annotated[
+        Annotated[int, Meta(ge=1, le=3_650)], Meta(description="How long notices are kept.")
+    ] = 90
+    keep_calls_days: Annotated[
+        Annotated[int, Meta(ge=1, le=3_650)], Meta(description="How long the tallies of calls by hour are kept.")
+    ] = 90
+    notify_lag_seconds: Annotated[
+        Seconds, Meta(description="A table whose last proven position is older than this is noticed as behind.")
+    ] = 600.0
+    notify_webhook: Annotated[
+        str, Meta(description="Where notices are posted as JSON: https, or http on this machine. Empty: nowhere.")
+    ] = ""
+    smtp_host: Annotated[
+        str,
+        Meta(
+            description="The mail server for notices. Empty: no mails. The password is read from NOWBRIDGE_SMTP_PASSWORD."
+        ),
+    ] = ""
+    smtp_port: Annotated[Port, Meta(description="Its port.")] = 587
+    smtp_security: Annotated[
+        Literal["starttls", "tls", "none"], Meta(description="none is for a server on this machine only.")
+    ] = "starttls"
+    smtp_user: Annotated[str, Meta(description="Who logs in to it. Empty: nobody.")] = ""
+    smtp_from: Annotated[str, Meta(description="The sender of notices.")] = ""
+    smtp_to: Annotated[str, Meta(description="Who gets notices, separated by commas.")] = ""
 
     def __repr__(self) -> str:
         # database_url may hold a password.
@@ -108,6 +134,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def key_path(self) -> Path:
         return Path(self.home) / self.key_file
 
+
+_TEXTS: Final[Mapping[str, str]] = {
+    "database_url": "a URL `postgresql://...`",
+    "notify_webhook": "a URL `https://...`",
+    "smtp_host": "a host name",
+    "smtp_user": "a text",
+    "smtp_from": "a mail address",
+    "smtp_to": "mail addresses",
+}
 
 VARIABLES: Final[Mapping[str, str]] = {
     field: {"database_url": "DATABASE_URL", "log_level": "NOWBRIDGE_LOG"}.get(field, f"NOWBRIDGE_{field.upper()}")
@@ -146,8 +181,8 @@ def allowed(name: str) -> str:
     """The values that a setting takes, in words: `1 to 65535`."""
     hint = _hints()[name]
     metas, kinds = _taken_apart(hint)
-    if name == "database_url":
-        return "a URL `postgresql://...`"
+    if name in _TEXTS:
+        return _TEXTS[name]
     literals = [value for kind in kinds for value in get_args(kind)]
     if literals:
         return ", ".join(literals)
@@ -237,6 +272,24 @@ def _refuse_password(url: str, file: Path) -> None:
 
 
 def _refuse_contradictions(settings: Settings) -> None:
+    _refuse_lost_work(settings)
+    _refuse_bad_channels(settings)
+
+
+def _refuse_bad_channels(settings: Settings) -> None:
+    """Notices must have somewhere to go, and neither they nor a password may travel in the clear."""
+    webhook = urlsplit(settings.notify_webhook)
+    if settings.notify_webhook and (not webhook.hostname or webhook.username is not None):
+        raise _bad("notify_webhook", "it is no URL, or it holds a user name", allowed("notify_webhook"))
+    if webhook.scheme != "https" and webhook.hostname not in {None, *_LOCAL}:
+        raise _bad("notify_webhook", "notices would travel in the clear", allowed("notify_webhook"))
+    if settings.smtp_host and not (settings.smtp_from and settings.smtp_to):
+        raise _bad("smtp_host", "smtp_from or smtp_to is not set", "smtp_host together with smtp_from and smtp_to")
+    if settings.smtp_host and settings.smtp_security == "none" and settings.smtp_host not in _LOCAL:
+        raise _bad("smtp_security", "mails and password would travel in the clear", "starttls or tls")
+
+
+def _refuse_lost_work(settings: Settings) -> None:
     """A worker must be able to miss a heartbeat without losing its work."""
     for name in ("stalled_after_seconds", "lease_seconds"):
         seconds = getattr(settings, name)

@@ -15,12 +15,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
-from nowbridge.jobs import queue
+from nowbridge.jobs import notices, queue
+from nowbridge.jobs.notices import Notifier
 from nowbridge.jobs.worker import Duties, OpenReplica, Worker
-from nowbridge.model.errors import Stop
+from nowbridge.model.errors import Retry, Stop
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Pace
@@ -33,12 +35,17 @@ from nowbridge.store.budget import SharedBudget
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Connection, Database, translated
 from nowbridge.store.leases import Holder
+from nowbridge.store.notices import Notice
 from nowbridge.store.secrets import Keyring
 from nowbridge.store.tables import TableRow
+from nowbridge.transport import mail
 from nowbridge.transport.budget import Purpose
 from nowbridge.transport.client import Client, Limits
 from nowbridge.transport.gate import Supply
+from nowbridge.transport.messages import Headers, Request
 from nowbridge.transport.purpose import calling_for
+
+_SUCCESS = 2  # hundred
 
 
 class Credentials(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -158,6 +165,9 @@ def duties_of(settings: Settings) -> Duties:
     return Duties(
         parallel=own_in_flight(settings),
         heartbeat=settings.heartbeat_seconds,
+        keep_feed=timedelta(days=settings.keep_changes_days),
+        keep_tallies=timedelta(days=settings.keep_calls_days),
+        keep_notices=timedelta(days=settings.keep_notices_days),
         stalled_after=settings.stalled_after_seconds,
         keep_tombstones=timedelta(days=settings.keep_tombstones_days),
     )
@@ -222,7 +232,50 @@ def worker_of(settings: Settings, database: Database, stop: asyncio.Event) -> Wo
     async def opener(row: ConnectionRow, holder: Holder) -> OpenReplica:
         return await open_replica(settings, database, row, holder)
 
-    return Worker(database, new_holder(settings), duties_of(settings), now, opener, stop)
+    notifier = notifier_of(settings, database)
+    return Worker(database, new_holder(settings), duties_of(settings), now, opener, stop, notifier)
+
+
+def notifier_of(settings: Settings, database: Database) -> Notifier:
+    """Webhook and mail as far as they are set; the log always."""
+    channels: dict[str, notices.Send] = {}
+    if settings.notify_webhook:
+        channels["webhook"] = _webhook(settings.notify_webhook)
+    if settings.smtp_host:
+        password = os.environ.get("NOWBRIDGE_SMTP_PASSWORD", "")
+        server = mail.Server(
+            settings.smtp_host, settings.smtp_port, settings.smtp_security, settings.smtp_user, password
+        )
+
+        async def post(notice: Notice) -> None:
+            await mail.send(server, notices.as_mail(notice, settings.smtp_from, settings.smtp_to))
+
+        channels["mail"] = post
+    return Notifier(database, now, timedelta(seconds=settings.notify_lag_seconds), channels)
+
+
+def _webhook(url: str) -> notices.Send:
+    parts = urlsplit(url)
+    target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+
+    async def post(notice: Notice) -> None:
+        client = Client(
+            f"{parts.scheme}://{parts.netloc}",
+            limits=Limits(in_flight=1, timeout_seconds=10, attempts=1),
+            sleep=asyncio.sleep,
+            monotonic=time.monotonic,
+            random=lambda: 0.0,  # one try only: no wait to spread
+        )
+        lines = Headers((("Content-Type", "application/json"),))
+        request = Request("POST", target, headers=lines, body=notices.as_body(notice), asked="post a notice")
+        try:
+            answer = await client.send(request)
+        finally:
+            await client.close()
+        if answer.status // 100 != _SUCCESS:
+            raise Retry("webhook.refused", asked="post a notice", answered=f"status {answer.status}")
+
+    return post
 
 
 @asynccontextmanager

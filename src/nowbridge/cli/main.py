@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nowbridge.cli import check, connect, init, pause, psql, replicate, status, up, verify
+from nowbridge.cli import check, connect, init, notices, pause, psql, replicate, status, up, verify
 from nowbridge.cli.entry import HOME_KEY, JSON_KEY, exit_code_of
 
 EPILOG = """\
@@ -107,6 +107,7 @@ _add(up.up, up.UP_EXAMPLES)
 _add(up.worker, up.WORKER_EXAMPLES)
 _add(up.down, up.DOWN_EXAMPLES)
 _add(status.status, status.EXAMPLES)
+_add(notices.notices, notices.EXAMPLES)
 _add(pause.pause, pause.PAUSE_EXAMPLES)
 _add(pause.resume, pause.RESUME_EXAMPLES)
 _add(verify.verify, verify.EXAMPLES)

@@ -18,12 +18,13 @@ import structlog
 from procrastinate import App
 
 from nowbridge.jobs import queue
+from nowbridge.jobs.notices import Notifier
 from nowbridge.model.errors import NowbridgeError
 from nowbridge.replica.capture import Pass
 from nowbridge.replica.labels import rewrite_renamed
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Clock
-from nowbridge.store import budget, connections, leases, tables, tombstones, workers
+from nowbridge.store import budget, connections, leases, notices, tables, tombstones, workers
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
 from nowbridge.store.leases import Holder
@@ -44,6 +45,7 @@ class Duties:
     keep_feed: timedelta = timedelta(days=7)
     keep_tombstones: timedelta = timedelta(days=30)
     keep_tallies: timedelta = timedelta(days=90)
+    keep_notices: timedelta = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Worker:
     clock: Clock
     open_replica: Opener
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    notifier: Notifier | None = None
     _open: dict[int, OpenReplica] = field(default_factory=dict)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -91,6 +94,7 @@ class Worker:
                 asyncio.create_task(self._repeat(lambda: self._reap(app), every=self.duties.heartbeat)),
                 asyncio.create_task(self._repeat(self.poll_due, every=self.duties.idle)),
                 asyncio.create_task(self._repeat(self.rewrite_labels, every=self.duties.idle)),
+                asyncio.create_task(self._repeat(self.notify, every=self.duties.heartbeat)),
                 asyncio.create_task(self._repeat(self.tend, every=self.duties.tend)),
                 *(
                     asyncio.create_task(self._repeat(self.load_shard, every=self.duties.idle))
@@ -112,7 +116,17 @@ class Worker:
         for task in loops:
             task.cancel()
         await asyncio.gather(jobs, *loops, return_exceptions=True)
+        await self._last_words()
         await self._close()
+
+    async def _last_words(self) -> None:
+        """What changed since the last look (a first load that ended just now) is noticed by the worker that did it."""
+        try:
+            async with asyncio.timeout(self.duties.grace):
+                while await self.notify():
+                    pass
+        except (NowbridgeError, TimeoutError) as error:
+            log.warning("a last look was not possible", kind=type(error).__name__)
 
     async def prepare(self, connection_id: int) -> None:
         """The body of the `prepare` job. What went wrong is kept for `nowbridge status`; the queue tries again."""
@@ -135,6 +149,7 @@ class Worker:
             )
             await tombstones.prune(connection, older_than=self.clock() - self.duties.keep_tombstones)
             await budget.prune(connection, keep_tallies=self.duties.keep_tallies)
+            await notices.prune(connection, before=self.clock() - self.duties.keep_notices)
 
     async def load_shard(self) -> bool:
         """Read one shard to its end, if there is one to be read."""
@@ -175,6 +190,13 @@ class Worker:
         for opened in await self._replicas():
             rewritten += await rewrite_renamed(self.database, opened.row.id)
         return rewritten > 0
+
+    async def notify(self) -> bool:
+        """Notice what has changed, and send what waits."""
+        if self.notifier is None:
+            return False
+        await self.notifier.look()
+        return await self.notifier.send_next()
 
     async def beat(self) -> bool:
         """Say that this worker lives, and keep what it has claimed."""

@@ -1,0 +1,156 @@
+"""Who is told when something changes: the log always, a webhook and mail where they are set.
+
+`conditions_of` is pure: how every table and connection stands. What makes a notice of it, once per change, is
+`store.notices`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+
+import structlog
+
+from nowbridge.model.errors import NowbridgeError
+from nowbridge.store import connections, notices, tables
+from nowbridge.store.database import Database
+from nowbridge.store.notices import Condition, Notice
+from nowbridge.store.tables import TableStatus
+
+log = structlog.get_logger("nowbridge.notices")
+
+Send = Callable[[Notice], Awaitable[None]]
+_FAILURES = 3  # in a row, of what may pass by itself
+_LASTING = ("auth.refused", "rights.", "table.", "query.", "database.changed", "instance.", "order.", "network.cert")
+
+
+@dataclass(frozen=True, slots=True)
+class Notifier:
+    """`channels` by name: webhook, mail. `lag` is the age of a table's last proven position that is too old."""
+
+    database: Database
+    clock: Callable[[], datetime]
+    lag: timedelta
+    channels: Mapping[str, Send]
+
+    async def look(self) -> list[Notice]:
+        """Compare how things stand with the last look. Returns the notices made."""
+        now = self.clock()
+        async with self.database.transaction() as connection:
+            before = await notices.standing(connection)
+            names = {row.schema_name: row.name for row in await connections.every(connection)}
+            found = conditions_of(await tables.status(connection), names, before, now=now, lag=self.lag)
+            made = await notices.note(connection, found, list(self.channels), now=now)
+        for notice in made:
+            log.warning(notice.words, subject=notice.subject, kind=notice.kind, state=notice.state, hint=notice.hint)
+        return made
+
+    async def send_next(self) -> bool:
+        """Deliver one notice by one channel, at least once. False when none is due."""
+        async with self.database.transaction() as connection:
+            due = await notices.claim(connection, now=self.clock())
+            if due is None:
+                return False
+            send = self.channels.get(due.channel)
+            try:
+                if send is not None:  # else the channel was taken out of the settings
+                    await send(due.notice)
+            except NowbridgeError as error:
+                log.warning("notice not sent", channel=due.channel, code=error.code, answered=error.answered)
+                await notices.failed(connection, due, f"{error.answered} [{error.code}]", now=self.clock())
+            else:
+                await notices.sent(connection, due)
+        return True
+
+
+def conditions_of(
+    found: Sequence[TableStatus],
+    names: Mapping[str, str],
+    before: Mapping[tuple[str, str], str],
+    *,
+    now: datetime,
+    lag: timedelta,
+) -> list[Condition]:
+    """`names` are the connections' by schema, `before` the states of the last look."""
+    conditions = []
+    for schema, name in names.items():
+        own = [table for table in found if table.relation.schema == schema]
+        if own:
+            conditions.append(_loaded(name, own))
+    for table in found:
+        if table.paused_at is None:
+            conditions += [_failing(table), _values(table)]
+            behind = _behind(table, before.get((_subject(table), "lag")), now, lag)
+            conditions += [behind] if behind else []
+    return conditions
+
+
+def _subject(table: TableStatus) -> str:
+    return f"{table.relation.schema}.{table.relation.name}"
+
+
+def _loaded(connection: str, own: Sequence[TableStatus]) -> Condition:
+    if any(table.phase != "live" for table in own):
+        return Condition(connection, "backfill", "loading", f"{connection}: tables are being loaded", quiet=True)
+    rows = sum(table.loaded for table in own)
+    words = f"{connection}: the backfill is done, all {len(own)} tables are loaded ({rows:,} rows)"
+    return Condition(connection, "backfill", f"done, {len(own)} tables", words)
+
+
+def _failing(table: TableStatus) -> Condition:
+    error = table.last_error
+    lasting = error is not None and error["code"].startswith(_LASTING)
+    if error is None or not (lasting or table.failures >= _FAILURES):
+        return Condition(_subject(table), "failing", "works", f"{_subject(table)} works again", quiet=True)
+    words = f"{_subject(table)} has stopped: {error['asked']}: {error['answered']} [{error['code']}]"
+    return Condition(_subject(table), "failing", error["code"], words, error["hint"])
+
+
+def _values(table: TableStatus) -> Condition:
+    if not table.value_issues:
+        return Condition(
+            _subject(table), "values", "fit", f"{_subject(table)}: all values fit their columns", quiet=True
+        )
+    words = f"{_subject(table)}: values did not fit their column and are NULL"
+    return Condition(_subject(table), "values", "some do not fit", words, "Table nowbridge.value_issue names them.")
+
+
+def _behind(table: TableStatus, was: str | None, now: datetime, lag: timedelta) -> Condition | None:
+    """Above the limit it is behind, below half of it no more; in between as before."""
+    if table.phase != "live" or table.proven_to is None:
+        return None
+    age = now - table.proven_to
+    if age > lag or (was == "behind" and age > lag / 2):
+        words = f"{_subject(table)} is behind: its last proven position is more than {lag.total_seconds():.0f} s old"
+        return Condition(_subject(table), "lag", "behind", words, "See `nowbridge status`.")
+    return Condition(_subject(table), "lag", "fresh", f"{_subject(table)} is fresh again", quiet=True)
+
+
+def as_json(notice: Notice) -> dict[str, object]:
+    return {
+        "id": notice.id,
+        "at": notice.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "subject": notice.subject,
+        "kind": notice.kind,
+        "state": notice.state,
+        "words": notice.words,
+        "hint": notice.hint,
+    }
+
+
+def as_body(notice: Notice) -> bytes:
+    """The body of the webhook."""
+    return json.dumps(as_json(notice), ensure_ascii=False).encode()
+
+
+def as_mail(notice: Notice, sender: str, receivers: str) -> EmailMessage:
+    message = EmailMessage()
+    message["Subject"] = f"Nowbridge: {notice.words.splitlines()[0][:150]}"
+    message["From"], message["To"] = sender, receivers
+    message["Date"] = notice.at.astimezone(UTC).strftime("%a, %d %b %Y %H:%M:%S +0000")
+    message["Message-ID"] = f"<notice-{notice.id}-{int(notice.at.timestamp())}@nowbridge>"
+    message.set_content(f"{notice.words}\n\n{notice.hint}\n".replace("\n\n\n", "\n"))
+    return message
