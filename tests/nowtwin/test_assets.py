@@ -43,6 +43,13 @@ def set_property(talk: Talk, name: str, value: str) -> None:
     talk.post("sys_properties", {"name": name, "value": value})
 
 
+@pytest.mark.behaviour("11.2", evidence="assumption: the composition", switch="model_named_with_manufacturer")
+def test_a_model_may_display_as_its_name_alone(talk: Talk, model: str) -> None:
+    talk.control("PUT", "switches", {"model_named_with_manufacturer": False})
+    talk.patch("cmdb_model", model, {"name": "MacBook"})
+    assert talk.rows("cmdb_model")[0]["display_name"] == "MacBook"
+
+
 def test_a_model_and_an_asset_get_their_display_names_from_the_platform(talk: Talk, model: str, computers: str) -> None:
     assert talk.rows("cmdb_model")[0]["display_name"] == "Apple MacBook Pro 15"
     assert laptop(talk, model, computers, display_name="mine")["display_name"] == "P1 - Apple MacBook Pro 15"
@@ -136,6 +143,17 @@ def test_with_delayed_creation_the_asset_comes_with_the_next_run_of_the_job(talk
     assert talk.rows("asset_job_log")[0]["status_message"] == "1 assets created"
 
 
+@pytest.mark.behaviour("11.2", evidence="documentation: c_ManagingAssets.md", switch="asset_job_minutes")
+def test_the_delayed_job_runs_as_often_as_the_switch_says(talk: Talk, model: str) -> None:
+    talk.instance.clock.set(STARTED)
+    talk.instance.clock.freeze()
+    talk.control("PUT", "switches", {"assets_created_async": True, "asset_job_minutes": 5})
+    talk.post("cmdb_ci_computer", {"name": "pc", "model_id": model})
+    talk.instance.clock.advance(60)
+    assert len(talk.rows("alm_asset")) == 1
+
+
+@pytest.mark.behaviour("11.2", evidence="assumption: the default", switch="assets_created_async")
 def test_the_delayed_job_can_be_run_through_the_control_api(talk: Talk, model: str) -> None:
     talk.control("PUT", "switches", {"assets_created_async": True})
     talk.post("cmdb_ci_computer", {"name": "pc", "model_id": model})
@@ -154,6 +172,14 @@ def test_in_ire_mode_hardware_needs_a_serial_number_of_its_own(talk: Talk, model
         refused = talk.post("alm_hardware", {"model": model, "model_category": computers, **values})
         assert refused.error[:2] == (403, "Operation Failed")
     assert len(talk.rows("alm_asset")) == 1
+
+
+@pytest.mark.behaviour("11.2", evidence="assumption: the default", switch="asset_ci_with_ire")
+def test_ire_mode_may_be_the_default(talk: Talk, model: str, computers: str) -> None:
+    talk.control("PUT", "switches", {"asset_ci_with_ire": True})
+    assert talk.post("alm_hardware", {"model": model, "model_category": computers}).status == 403
+    set_property(talk, "glide.asset.create_ci_with_ire", "false")
+    assert talk.post("alm_hardware", {"model": model, "model_category": computers}).status == 201
 
 
 def test_a_retired_asset_gives_up_its_people_and_places(talk: Talk, model: str, computers: str) -> None:

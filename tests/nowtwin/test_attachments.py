@@ -42,6 +42,16 @@ def test_a_file_comes_back_byte_for_byte_with_its_metadata_in_a_header(talk: Tal
     assert json.loads(got.headers["x-attachment-metadata"])["file_name"] == "shot.png"
 
 
+@pytest.mark.behaviour("6.2", evidence="assumption: the table's name", switch="attachments_under_class")
+def test_an_attachment_made_through_a_parent_table_is_filed_under_it_or_under_the_class(
+    talk: Talk, incident: str
+) -> None:
+    target = f"/api/now/attachment/file?table_name=task&table_sys_id={incident}&file_name=a"
+    assert talk.call("POST", target, b"x", RAW).result["table_name"] == "task"
+    talk.control("PUT", "switches", {"attachments_under_class": True})
+    assert talk.call("POST", target, b"x", RAW).result["table_name"] == "incident"
+
+
 def test_an_upload_above_the_body_limit_of_other_apis_is_taken(talk: Talk, incident: str) -> None:
     talk.control("PUT", "switches", {"body_limit": 1000})
     assert upload(talk, incident).status == 201

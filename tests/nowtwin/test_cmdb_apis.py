@@ -101,6 +101,9 @@ def test_an_update_leaves_what_the_body_leaves_out(talk: Talk) -> None:
     assert talk.send("PATCH", path, {"attributes": {"name": "x"}, "source": "Bogus"}).status == 400
 
 
+@pytest.mark.behaviour(
+    "6.3", evidence="assumption: sources differ or are silent", switch="cmdb_instance_documented_statuses"
+)
 def test_relations_are_added_once_and_deleted(talk: Talk, ora: str) -> None:
     sys_id = create(talk, "host").result["attributes"]["sys_id"]
     path = f"cmdb/instance/{LINUX}/{sys_id}/relation"

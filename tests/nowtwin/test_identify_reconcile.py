@@ -179,6 +179,7 @@ def test_what_cannot_be_identified_is_kept_as_incomplete_with_its_code(talk: Tal
     assert code in talk.rows("cmdb_ire_incomplete_payloads")[0]["error"]
 
 
+@pytest.mark.behaviour("6.5", evidence="assumption: sources differ or are silent", switch="ire_all_or_nothing")
 def test_without_partial_commits_one_bad_item_keeps_the_others_out(talk: Talk) -> None:
     bad = {"className": LINUX, "values": {"os": "Linux"}}
     result = run(talk, [server("good"), bad])
@@ -188,6 +189,7 @@ def test_without_partial_commits_one_bad_item_keeps_the_others_out(talk: Talk) -
     assert run(talk, [server("good"), bad])["items"][0]["operation"] == "INSERT"
 
 
+@pytest.mark.behaviour("6.5", evidence="assumption: sources differ or are silent", switch="ire_skips_duplicates")
 def test_several_matches_are_an_error(talk: Talk) -> None:
     talk.instance.load(LINUX, [{"name": "twin"}, {"name": "twin"}])
     (item,) = run(talk, [server("twin")])["items"]
@@ -204,6 +206,7 @@ def test_an_item_twice_in_a_payload_is_an_error_and_enhanced_one_item(talk: Talk
     assert (merged["operation"], merged["inputIndices"]) == ("INSERT", [0, 1])
 
 
+@pytest.mark.behaviour("6.5", evidence="assumption: sources differ or are silent", switch="ire_source_required")
 def test_the_data_source_must_be_one_of_the_choices(talk: Talk) -> None:
     (unknown,) = run(talk, [server()], source="Bogus")["items"]
     assert "invalid data source [Bogus]" in unknown["errors"][0]["message"]

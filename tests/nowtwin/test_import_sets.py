@@ -133,6 +133,7 @@ def test_a_row_without_its_key_is_ignored_unless_the_map_creates_it(talk: Talk, 
     assert [result(talk, u_text="no key")["status"] for _ in range(2)] == ["inserted", "inserted"]
 
 
+@pytest.mark.behaviour("6.1", evidence="assumption: sources differ or are silent", switch="import_error_status")
 def test_mandatory_columns_are_enforced_where_the_map_says_so(talk: Talk, incidents: str) -> None:
     talk.patch("sys_transform_map", incidents, {"enforce_mandatory_fields": "only_mapped_fields"})
     (column,) = talk.rows("sys_dictionary", "name=task^element=short_description")

@@ -46,6 +46,12 @@ def test_a_short_url_stands_for_a_long_query(talk: Talk) -> None:
     assert talk.send("POST", "tinyurl", {}).status == 400
 
 
+@pytest.mark.behaviour("1.2", evidence="assumption: the status", switch="tiny_url_status")
+def test_a_short_url_may_be_created_instead_of_answered(talk: Talk) -> None:
+    talk.control("PUT", "switches", {"tiny_url_status": 201})
+    assert talk.send("POST", "tinyurl", {"url": "https://host/incident_list.do?sysparm_query=a"}).status == 201
+
+
 def test_records_come_as_xml_to_who_asks_for_it(talk: Talk) -> None:
     body = b"<request><entry><short_description>a &lt; b</short_description><urgency>1</urgency></entry></request>"
     made = talk.call("POST", "/api/now/table/incident", body, {**XML, "Content-Type": "application/xml"})

@@ -85,6 +85,15 @@ def test_an_expensive_order_waits_for_approval(talk: Talk) -> None:
     assert talk.rows("sc_task") == []
 
 
+@pytest.mark.behaviour("11.1", evidence="assumption: the stock workflow", switch="catalog_approval_limit")
+@pytest.mark.behaviour("11.1", evidence="assumption: the stock workflow", switch="catalog_makes_task")
+def test_the_limit_and_the_task_can_be_switched(talk: Talk) -> None:
+    talk.control("PUT", "switches", {"catalog_approval_limit": 5000, "catalog_makes_task": False})
+    order(talk, IPAD, sysparm_quantity="2")
+    assert talk.rows("sc_request")[0]["approval"] == "approved"
+    assert talk.rows("sc_task") == []
+
+
 def test_an_order_may_be_for_somebody_else(talk: Talk) -> None:
     beth = talk.instance.add_user("beth", "x")
     order(talk, IPAD, sysparm_requested_for=beth)

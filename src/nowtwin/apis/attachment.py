@@ -3,10 +3,9 @@
 The words of its 400 answers are not documented; they are assumptions.
 """
 
+import json
 import re
 from typing import Any
-
-import msgspec
 
 from nowtwin import attachments, errors
 from nowtwin.apis.seen import by_id, is_visible, page_of
@@ -104,15 +103,14 @@ def read_bytes(instance: Instance, request: Request, found: "re.Match[str]") -> 
     with instance.storage.lock:
         row = _row(instance, request, found["sys_id"])
         body = attachments.content(instance, row["sys_id"])
-        metadata = msgspec.json.encode(_metadata(instance, request, row)).decode()
-    # A header takes no other characters; JSON can escape them.
-    metadata = "".join(c if c.isascii() else f"\\u{ord(c):04x}" for c in metadata if ord(c) < 0x10000)  # noqa: PLR2004
-    name = row["file_name"].encode("ascii", "replace").decode().replace('"', "'")
+        metadata = json.dumps(_metadata(instance, request, row)).replace("\x7f", "\\u007f")
+    name = re.sub(r'[^ -~]|["\\]', "_", row["file_name"])
     headers = (
-        ("X-Attachment-Metadata", metadata.replace("\n", " ").replace("\r", " ")),
-        ("Content-Disposition", f'attachment;filename="{name}"'.replace("\n", " ").replace("\r", " ")),
+        ("X-Attachment-Metadata", metadata),
+        ("Content-Disposition", f'attachment;filename="{name}"'),
     )
-    return Answer(200, body, headers, content_type=row["content_type"] or "application/octet-stream", rows=1)
+    kind = row["content_type"] if re.fullmatch(r"[!-~][ -~]*", row["content_type"]) else "application/octet-stream"
+    return Answer(200, body, headers, content_type=kind, rows=1)
 
 
 def upload_raw(instance: Instance, request: Request, _found: "re.Match[str]") -> Answer:
