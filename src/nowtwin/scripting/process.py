@@ -74,6 +74,9 @@ class Worker:
             value = answer(content)
             self._send(b"V", value)
 
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
     def interrupt(self) -> None:
         """End the process from another thread; the one that uses it sees Stopped."""
         self._process.kill()
@@ -134,7 +137,7 @@ class Workers:
                 raise Stopped(LOST)
             while self._idle:
                 worker = self._idle.pop()
-                if worker.memory == memory:
+                if worker.memory == memory and worker.is_alive():
                     self._lent.add(worker)
                     return worker
                 worker.kill()

@@ -74,6 +74,10 @@ def _serve(memory: int) -> None:
     while True:
         _, frame = _receive()
         run(frame)
+        try:
+            invoke("")  # clean up while the parent goes on
+        except quickjs.JSException:  # no memory left for it
+            os._exit(1)
 
 
 def _leave_with(parent: int) -> None:

@@ -111,27 +111,63 @@ function begin(frame) {
   return outer;
 }
 
-function end(outer) {
-  run = outer;
-  if (outer === null) sweep();
+// -- between transactions -----------------------------------------------------------------------------------------
+
+// What scripts did to globals and to what is built in does not reach the next transaction. Watched properties can be
+// assigned, but not turned into getters, so that looking at them runs no script.
+const watched = [];
+const baseline = new Set();
+const { ownKeys } = Reflect;
+
+function watch(object) {
+  const keys = ownKeys(object);
+  const kept = [];
+  const values = [];
+  for (const key of keys) {
+    const descriptor = Object.getOwnPropertyDescriptor(object, key);
+    if (descriptor.configurable) Object.defineProperty(object, key, { configurable: false });
+    if (descriptor.writable) {
+      kept.push(key);
+      values.push(descriptor.value);
+    }
+  }
+  watched.push({ object, keys: new Set(keys), kept, values });
 }
 
-// Globals that scripts left behind do not reach the next transaction.
+// What scripts extend or inherit from and then assign to is watched; everything else is frozen, which costs nothing later.
+const OPEN = new Set(['Array', 'Boolean', 'Date', 'Error', 'Function', 'Number', 'Object', 'RegExp', 'String']);
+
+function rememberGlobals() {
+  watch(HostDate);
+  for (const name of ownKeys(globalThis)) {
+    const value = globalThis[name];
+    baseline.add(name);
+    if (value === globalThis || value === null || (typeof value !== 'object' && typeof value !== 'function')) continue;
+    for (const object of [value, typeof value === 'function' ? value.prototype : null]) {
+      if (object && OPEN.has(name)) watch(object);
+      else if (object) Object.freeze(object);
+    }
+  }
+  watch(globalThis);
+}
+
 function sweep() {
   if (includes.used) includes.withdraw();
-  for (const name of Reflect.ownKeys(globalThis)) {
-    if (!baseline.has(name) && !includes.offered.has(name)) delete globalThis[name];
-  }
-  for (const [name, descriptor] of baseline) {
-    if (globalThis[name] !== descriptor.value && descriptor.configurable) Object.defineProperty(globalThis, name, descriptor);
+  for (let i = 0; i < watched.length; i++) {
+    const { object, keys, kept, values } = watched[i];
+    for (let k = 0; k < kept.length; k++) {
+      if (object[kept[k]] !== values[k]) object[kept[k]] = values[k];
+    }
+    const now = ownKeys(object);
+    if (now.length !== keys.size) dropNew(object, now, keys);
   }
   if (includes.used) includes.offer();
 }
 
-const baseline = new Map();
-
-function rememberGlobals() {
-  for (const name of Reflect.ownKeys(globalThis)) baseline.set(name, Object.getOwnPropertyDescriptor(globalThis, name));
+function dropNew(object, now, keys) {
+  for (const key of now) {
+    if (!keys.has(key) && !(object === globalThis && includes.offered.has(key))) delete object[key];
+  }
 }
 
 // -- script includes: getters on the global object, so that a name is loaded when it is first used ----------------
@@ -226,7 +262,12 @@ function applyTemplate(current, template, call) {
   }
 }
 
+// A frame to run; without one, the transaction is over.
 function invoke(text) {
+  if (text === '') {
+    sweep();
+    return '';
+  }
   const frame = parse(text);
   const outer = begin(frame);
   try {
@@ -234,6 +275,6 @@ function invoke(text) {
     includes.follow(frame.includes_revision);
     return told(execute(frame));
   } finally {
-    end(outer);
+    run = outer;
   }
 }
