@@ -78,9 +78,9 @@ class Upkeep:
         except (Retry, Stop, Park) as error:
             await self._give_back(lease, error, self.clock() + self.pace.wait_after(error, lease.failures))
             return Tended(loader.row.source, lease.kind, error=error)
-        next_at = self.clock() + await self._interval(lease)
+        interval, now = await self._interval(lease), self.clock()
         async with self.database.transaction() as connection:
-            await duties.finish(connection, lease, next_at=next_at, calls=done.calls, now=self.clock())
+            await duties.finish(connection, lease, next_at=now + interval, calls=done.calls, now=now)
         return done
 
     async def _do(self, lease: DutyLease, loader: TableLoader) -> Tended:
@@ -93,7 +93,7 @@ class Upkeep:
             return Tended(table, lease.kind)
         order = Order(await self._proven_to(loader), repair=True, lease=lease)
         verdict = await self.verifier.verify(loader, order, level)
-        return Tended(table, lease.kind, verdict.wrong, len(verdict.extra), verdict.calls, verdict.held)
+        return Tended(table, lease.kind, verdict.wrong, verdict.removed, verdict.calls, verdict.held)
 
     async def _proven_to(self, loader: TableLoader) -> datetime:
         async with self.database.transaction() as connection:

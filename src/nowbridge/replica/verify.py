@@ -54,8 +54,8 @@ class Level(StrEnum):
 class Verdict:
     """What verifying one table found. `differing` rows are in both and unequal, `missing` ones only in ServiceNow,
     `extra` ones only here. `pending` rows changed so lately that the change stream is still to bring them. `wrong_labels`
-    are texts that differ from what ServiceNow displays, in a sample of `labels_compared`. `held` says why extra rows
-    were not removed.
+    are texts that differ from what ServiceNow displays, in a sample of `labels_compared`. `removed` extra rows
+    are among those repaired; `held` says why they were not removed.
     """
 
     table: str
@@ -67,6 +67,7 @@ class Verdict:
     calls: int = 0
     pending: int = 0
     repaired: int = 0
+    removed: int = 0
     differing: list[Difference] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
@@ -115,6 +116,7 @@ class Verifier:
             require_versions(loader)
         verdict = Verdict(loader.row.source, started_at=self.clock(), proven_to=order.proven_to, level=level)
         async with self.database.session() as connection:
+            await compare.begin(connection)
             if level is Level.CONTENT:
                 await self._compare_content(connection, loader, verdict, order)
             elif level is Level.PROVEN:
@@ -127,7 +129,6 @@ class Verifier:
     async def _compare_content(
         self, connection: Connection, loader: TableLoader, verdict: Verdict, order: Order
     ) -> None:
-        await compare.begin(connection)
         suspects = await self._sweep(connection, loader, verdict, order.progress)
         unseen = await compare.unseen(connection, loader.target)
         await self._settle(connection, loader, verdict, order, suspects, unseen, listed="")
@@ -211,6 +212,7 @@ class Verifier:
         async with connection.transaction():
             held = await tombstones.held_here(connection, loader.target, settled.gone)
         verdict.extra += sorted({*settled.removed, *held})
+        verdict.removed += len(settled.removed)
         verdict.repaired += len(settled.removed)
         verdict.held = verdict.held or settled.held
 
