@@ -19,6 +19,7 @@ from nowtwin.faults import FaultRule, Latency
 from nowtwin.http import Answer, Request, json_answer, refusal
 from nowtwin.instance import Instance
 from nowtwin.nodes import Node
+from nowtwin.seeds import load_demo, load_file
 from nowtwin.switches import Switches
 
 
@@ -54,6 +55,16 @@ class AppPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
 
 
+class SnapshotId(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+
+
+class Seed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`demo`, or a file on this machine (as `--data`)."""
+
+    data: str
+
+
 class NewClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_id: str
     client_secret: str
@@ -84,6 +95,25 @@ def answer(instance: Instance, request: Request, client: str) -> Answer:
 def _reset(instance: Instance, _request: Request) -> object:
     instance.reset()
     return {"ok": True}
+
+
+def _snapshot(instance: Instance, _request: Request) -> object:
+    return {"id": instance.snapshots.take()}
+
+
+def _restore(instance: Instance, request: Request) -> object:
+    instance.snapshots.restore(msgspec.json.decode(request.body, type=SnapshotId).id)
+    return {"ok": True}
+
+
+def _seed(instance: Instance, request: Request) -> object:
+    """Load more data on top of what is there; returns rows by table."""
+    data = msgspec.json.decode(request.body, type=Seed).data
+    if data == "demo":
+        return {"loaded": load_demo(instance)}
+    if not Path(data).is_file():
+        raise ValueError(f"there is no file {data}")
+    return {"loaded": load_file(instance, Path(data))}
 
 
 def _clock(instance: Instance, _request: Request) -> dict[str, object]:
@@ -248,6 +278,9 @@ def _set_nodes(instance: Instance, request: Request) -> object:
 
 _ROUTES: dict[tuple[str, str], Callable[[Instance, Request], object]] = {
     ("POST", "reset"): _reset,
+    ("POST", "snapshot"): _snapshot,
+    ("POST", "restore"): _restore,
+    ("POST", "seed"): _seed,
     ("GET", "clock"): _clock,
     ("PUT", "clock"): _set_clock,
     ("GET", "faults"): _faults,

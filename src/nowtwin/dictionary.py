@@ -119,6 +119,11 @@ class Dictionary:
         twin._index()
         return twin
 
+    def become(self, other: "Dictionary") -> None:
+        """Know what another dictionary knows, and nothing else."""
+        vars(self).update(vars(other.copy()))
+        self._index()
+
     # -- loading -----------------------------------------------------------------------------------------------
 
     def merge(self, schema: Mapping[str, Any]) -> None:

@@ -35,6 +35,7 @@ from nowtwin.roles import Roles
 from nowtwin.schema import shipped_dictionary
 from nowtwin.scripting.scripts import Scripts
 from nowtwin.shipped_access import access_rows
+from nowtwin.snapshots import Snapshots
 from nowtwin.stock import stock_rows
 from nowtwin.storage import Storage, quote
 from nowtwin.switches import Switches
@@ -92,6 +93,7 @@ class Instance:
         self.scripts = Scripts(self)
         self.admission = Admission()
         self._start()
+        self.snapshots = Snapshots(self, self._directory)
 
     def _database(self) -> Path:
         path = self._directory / f"rows-{self._generation}.sqlite"
@@ -167,6 +169,7 @@ class Instance:
 
     def close(self) -> None:
         self.scripts.close()
+        self.snapshots.close()
         self.storage.close()
         if self._temporary:
             self._temporary.cleanup()

@@ -8,7 +8,7 @@ Every method is safe from any thread: one connection behind one re-entrant lock,
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -186,6 +186,21 @@ class Storage:
                 self._connection.execute(f"DROP TABLE {quote(root)}")
                 self._touch(root)
             self._columns.clear()
+
+    def save(self, path: Path) -> None:
+        """Copy the whole database into a file of its own."""
+        path.unlink(missing_ok=True)
+        with self.lock, closing(sqlite3.connect(path)) as copy:
+            self._connection.backup(copy)
+
+    def restore(self, path: Path) -> None:
+        """Become the database in the file; every table counts as written."""
+        with self.lock, closing(sqlite3.connect(path)) as copy:
+            before = self.roots()
+            copy.backup(self._connection)
+            self._read_shape()
+            for root in {*before, *self.roots()}:
+                self._touch(root)
 
     def move(self, source: str, target: str) -> None:
         """Rows of one physical table go to another, after the class tree learned that they belong there."""

@@ -7,9 +7,13 @@ with Instance() as instance, serve(instance) as server:
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from nowtwin.clock import wall_seconds
+from nowtwin.faults import Latency
 from nowtwin.instance import Instance
+from nowtwin.nodes import ONLY
 from nowtwin.server import Server
 
 
@@ -24,11 +28,22 @@ class RunningServer:
     """The PEM file to trust for TLS."""
 
 
+def calm(instance: Instance) -> None:
+    """End what a test may have stirred up beside the data: faults, latency, several nodes, a moved or frozen clock, the
+    journal of calls.
+    """
+    instance.faults.arm([])
+    instance.faults.latency = Latency()
+    instance.nodes.set([ONLY])
+    instance.calls.clear()
+    instance.clock.set(datetime.fromtimestamp(wall_seconds(), UTC))
+    instance.clock.run(1.0)
+
+
 @contextmanager
 def serve(instance: Instance, *, tls: bool = False) -> Iterator[RunningServer]:
     """Serve the instance on a free loopback port until the block ends."""
     server = Server(instance, tls_port=0 if tls else None)
-    instance.url = server.tls_url or server.url
     instance.url = server.tls_url or server.url
     server.start()
     try:

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from random import Random
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from nowtwin.keeping import Kept
+
 _ROUNDS = 2_000
 _KEPT_SESSIONS = 10_000
 ACCESS_LIFETIME = timedelta(seconds=1800)
@@ -82,7 +84,7 @@ class Token:
     refresh_ends: datetime
 
 
-class Accounts:
+class Accounts(Kept):
     """Credentials, live tokens, codes and sessions."""
 
     def __init__(self, random: Random) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Final
 
+from nowtwin.keeping import Kept
 from nowtwin.users import Accounts
 
 MARK: Final = "set"
@@ -20,7 +21,9 @@ _MADE_UP: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-class Vault:
+class Vault(Kept):
+    not_kept = frozenset({"_accounts"})
+
     def __init__(self, accounts: Accounts, random: Random) -> None:
         self._accounts = accounts
         self._random = random

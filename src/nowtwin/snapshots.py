@@ -1,0 +1,91 @@
+"""Snapshots of an instance: rows, schema, accounts with their sessions and tokens, secrets, switches, hide rules.
+
+The clock, faults, limits and journals of calls and writes stay as they are, and so do URL and ports; scripts that wait to
+run are no part of a snapshot and are dropped by a restore. A snapshot lives as long as its instance, also over a reset.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+from nowtwin.access import Access, HideRule
+from nowtwin.dictionary import Dictionary
+from nowtwin.records import Records
+from nowtwin.scripting.scripts import Scripts
+from nowtwin.storage import Storage
+from nowtwin.switches import Switches
+from nowtwin.users import Accounts
+from nowtwin.vault import Vault
+
+
+class Host(Protocol):
+    """The instance, as far as snapshots need it."""
+
+    storage: Storage
+    dictionary: Dictionary
+    accounts: Accounts
+    vault: Vault
+    access: Access
+    switches: Switches
+    random: Random
+    records: Records
+    scripts: Scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    rows: Path
+    dictionary: Dictionary
+    accounts: Mapping[str, Any]
+    vault: Mapping[str, Any]
+    hidden: tuple[HideRule, ...]
+    switches: Switches
+    random: tuple[Any, ...]
+
+
+class Snapshots:
+    def __init__(self, host: Host, folder: Path) -> None:
+        self._host = host
+        self._folder = folder
+        self._made: dict[str, Snapshot] = {}
+
+    def take(self) -> str:
+        """Copy everything; returns the id to restore it by."""
+        host, name = self._host, str(len(self._made) + 1)
+        with host.storage.lock:
+            rows = self._folder / f"snapshot-{name}.sqlite"
+            host.storage.save(rows)
+            self._made[name] = Snapshot(
+                rows=rows,
+                dictionary=host.dictionary.copy(),
+                accounts=host.accounts.saved(),
+                vault=host.vault.saved(),
+                hidden=tuple(host.access.rules),
+                switches=host.switches,
+                random=host.random.getstate(),
+            )
+        return name
+
+    def restore(self, name: str) -> None:
+        """Back to how it was. Raises ValueError for an id that was not given out."""
+        kept = self._made.get(name)
+        if kept is None:
+            raise ValueError(f"there is no snapshot {name}")
+        host = self._host
+        with host.storage.lock:
+            host.scripts.jobs.clear()
+            host.storage.restore(kept.rows)
+            host.dictionary.become(kept.dictionary)
+            host.accounts.put_back(kept.accounts)
+            host.vault.put_back(kept.vault)
+            host.access.rules = list(kept.hidden)
+            host.switches = kept.switches
+            host.random.setstate(kept.random)
+            host.records.numbering.forget()
+
+    def close(self) -> None:
+        for kept in self._made.values():
+            kept.rows.unlink(missing_ok=True)
+        self._made.clear()
