@@ -262,27 +262,30 @@ class Assets:
         """Make the assets that wait in the queue now; returns how many. Failures stay in the queue as such."""
         with self._instance.storage.lock:
             self._due = None
-            started, made = self._instance.clock.stamp(), 0
+            started = self._instance.clock.stamp()
             waiting = select(self._instance, QUEUE, parse("state=pending^ORDERBYsys_created_on"))
-            for row in waiting:
-                ci = self._instance.records.read("cmdb_ci", row["ci"])
-                state, error = "processed", ""
-                if ci is not None and not ci.values.get("asset"):
-                    try:
-                        with self._mirror():
-                            self._create_asset(ci, self._instance.acting("system"))
-                        made += 1
-                    except Refused as refused:
-                        state, error = "error", refused.detail or refused.message
-                if error:
-                    self._instance.storage.update(QUEUE, row["sys_id"], {"state": state, "error": error})
-                else:
-                    self._instance.storage.delete(QUEUE, row["sys_id"])
+            made = sum(self._serve(row) for row in waiting)
             if waiting:
                 log = {"job_name": JOB, "state": "complete", "status_message": f"{made} assets created"}
                 log |= {"started": started, "completed": self._instance.clock.stamp()}
                 self._instance.load("asset_job_log", [log])
         return made
+
+    def _serve(self, row: Row) -> bool:
+        """Make the asset that one row of the queue asks for; whether one was made."""
+        ci = self._instance.records.read("cmdb_ci", row["ci"])
+        wanted = ci is not None and not ci.values.get("asset")
+        try:
+            if ci is not None and wanted:
+                with self._mirror():
+                    self._create_asset(ci, self._instance.acting("system"))
+        except Refused as refused:
+            self._instance.storage.update(
+                QUEUE, row["sys_id"], {"state": "error", "error": refused.detail or refused.message}
+            )
+            return False
+        self._instance.storage.delete(QUEUE, row["sys_id"])
+        return wanted
 
 
 def _differs(pending: Pending, element: str) -> bool:

@@ -156,6 +156,20 @@ def test_attachments_of_a_hidden_record_are_not_there(talk: Talk, incident: str)
     assert upload(guest, incident).status == 404
 
 
+def test_attaching_needs_the_right_to_change_the_record(talk: Talk, incident: str) -> None:
+    sys_id = upload(talk, incident).result["sys_id"]
+    talk.control("PUT", "switches", {"access_control": True})
+    talk.instance.add_user("reader", "x", roles=("sn_incident_read", "asset"))
+    talk.instance.add_user("fulfiller", "x", roles=("itil",))
+    reader, fulfiller = talk.as_user("reader", "x"), talk.as_user("fulfiller", "x")
+    refused = (403, "Operation Failed", "ACL Exception Update Failed due to security constraints")
+    assert upload(reader, incident).error == refused
+    assert reader.get(f"attachment/{sys_id}").status == 200
+    assert upload(fulfiller, incident).status == 201
+    talk.instance.add_user("guest", "x")
+    assert talk.as_user("guest", "x").get(f"attachment/{sys_id}").status == 404
+
+
 def test_answers_have_the_documented_shape(talk: Talk, incident: str) -> None:
     made = upload(talk, incident)
     (documented,) = example("Attachment - POST /now/attachment/file")["responses"]

@@ -16,6 +16,7 @@ from nowtwin.errors import Refused
 from nowtwin.http import Answer, Request, json_answer
 from nowtwin.instance import Instance
 from nowtwin.multipart import parts_of
+from nowtwin.permission import insertable, require_deletable, updatable
 from nowtwin.records import Record
 
 PATHS = re.compile(r"/api/now(?:/v\d)?/attachment(?:/.*)?")
@@ -55,13 +56,15 @@ def read_or_change(instance: Instance, request: Request, found: "re.Match[str]")
         row = _row(instance, request, found["sys_id"])
         record = instance.record(TABLE, row["sys_id"])
         if request.method == "DELETE":
+            require_deletable(instance, request.caller, record)
             instance.records.delete(record, request.caller)
             return Answer(204, content_type=None, rows=1)
         if request.method in {"PATCH", "PUT"}:
             name = body_of(request).get("file_name", "")
             if not name:
                 raise _missing("file_name")
-            instance.records.update(record, {"file_name": name}, request.caller, instance.switches)
+            allowed = updatable(instance, request.caller, record, {"file_name": name})
+            instance.records.update(record, allowed, request.caller, instance.switches)
             return Answer(204, content_type=None, rows=1)
         return json_answer(200, {"result": _metadata(instance, request, row)}, rows=1)
 
@@ -153,6 +156,8 @@ def _attach(instance: Instance, request: Request, owner: tuple[str, str], file: 
         found = instance.records.read(table, sys_id)
         if found is None or not is_visible(instance, request, table, sys_id):
             raise errors.no_record()
+        insertable(instance, request.caller, TABLE, {})
+        updatable(instance, request.caller, found, {})
         chosen = found if instance.switches.attachments_under_class else Record(table, sys_id, {})
         created_on = request.param("creation_time")
         made = attachments.store(instance, chosen, file, request.caller, created_on=created_on)
