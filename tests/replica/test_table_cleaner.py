@@ -14,6 +14,7 @@ def clean(bench: Bench, table: str, ids: list[str]) -> None:
         bench.twin.instance.delete("sys_audit_delete", entry["sys_id"], user="admin")
 
 
+@pytest.mark.req("Q22")
 @pytest.mark.parametrize("duty", ["check", "compare"])
 async def test_what_the_table_cleaner_removed_is_found_without_the_journal(bench: Bench, duty: str) -> None:
     ids = bench.make_incidents(120)

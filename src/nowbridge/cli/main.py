@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nowbridge.cli import check, connect, init, notices, pause, psql, replicate, status, up, verify
+from nowbridge.cli import check, connect, deletes, init, notices, pause, psql, replicate, status, up, verify
 from nowbridge.cli.entry import HOME_KEY, JSON_KEY, exit_code_of
 
 EPILOG = """\
@@ -111,4 +111,5 @@ _add(notices.notices, notices.EXAMPLES)
 _add(pause.pause, pause.PAUSE_EXAMPLES)
 _add(pause.resume, pause.RESUME_EXAMPLES)
 _add(verify.verify, verify.EXAMPLES)
+_add(deletes.deletes, deletes.EXAMPLES)
 _add(psql.psql, psql.EXAMPLES, passes_on=True)

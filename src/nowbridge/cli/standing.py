@@ -5,7 +5,7 @@ show the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from nowbridge.cli import screen
+from nowbridge.cli.deletes import held_line
 
 if TYPE_CHECKING:
     from nowbridge.settings import Settings
     from nowbridge.store.budget import BudgetStatus
+    from nowbridge.store.compare import Proof
     from nowbridge.store.database import Database
     from nowbridge.store.ddl import Relation
     from nowbridge.store.tables import TableStatus
+    from nowbridge.store.watches import DeleteStatus
     from nowbridge.store.workers import WorkerRow
 
 _PHASES = {"planned": "yellow", "backfill": "cyan", "live": "green"}
@@ -36,6 +39,8 @@ class Standing:
     workers: tuple[WorkerRow, ...]
     calls_per_day: Mapping[Relation, int] = field(default_factory=dict)
     budgets: tuple[BudgetStatus, ...] = ()
+    proofs: Mapping[Relation, Proof] = field(default_factory=dict)
+    deletes: tuple[DeleteStatus, ...] = ()
 
     @property
     def is_loaded(self) -> bool:
@@ -44,7 +49,7 @@ class Standing:
 
 async def read_standing(database: Database, settings: Settings) -> Standing:
     from nowbridge import wiring
-    from nowbridge.store import budget, tables, workers
+    from nowbridge.store import budget, compare, tables, watches, workers
 
     at = wiring.now()
     async with database.transaction() as connection:
@@ -56,7 +61,9 @@ async def read_standing(database: Database, settings: Settings) -> Standing:
         living = await workers.living(connection, seen_since=since)
         calls = await budget.calls_per_day_of_tables(connection)
         budgets = await budget.status(connection)
-    return Standing(at, tuple(found), tuple(living), calls, tuple(budgets))
+        proofs = await compare.last_proofs(connection)
+        deletes = await watches.status(connection)
+    return Standing(at, tuple(found), tuple(living), calls, tuple(budgets), proofs, tuple(deletes))
 
 
 def age_of(table: TableStatus, at: datetime) -> timedelta | None:
@@ -84,7 +91,9 @@ def load_seconds(tables: tuple[TableStatus, ...]) -> float | None:
 
 
 def as_table(standing: Standing) -> Table:
-    shown = screen.columns("table", "phase", "rows", "of", "hidden", "rows/s", "fresh", "changes", "calls", "calls/day")
+    shown = screen.columns(
+        "table", "phase", "rows", "of", "hidden", "rows/s", "fresh", "changes", "calls", "calls/day", "proof"
+    )
     for table in standing.tables:
         speed = rows_per_second(table, standing.at)
         shown.add_row(
@@ -98,8 +107,19 @@ def as_table(standing: Standing) -> Table:
             screen.count(table.changes),
             screen.count(table.calls),
             screen.count(standing.calls_per_day.get(table.relation, 0)),
+            proof_of(standing, table),
         )
     return shown
+
+
+def proof_of(standing: Standing, table: TableStatus) -> Text:
+    """The level and the age of the last proof, and what it left unequal."""
+    proof = standing.proofs.get(table.relation)
+    if proof is None:
+        return Text("-")
+    wrong = proof.differing - proof.repaired
+    said = f"{proof.level}, {screen.ago(max(timedelta(0), standing.at - proof.started_at))} ago"
+    return Text(f"{said}: {wrong:,} differ", "red") if wrong else Text(said, "green")
 
 
 def trouble(standing: Standing) -> list[Text]:
@@ -127,6 +147,11 @@ def trouble(standing: Standing) -> list[Text]:
                     "yellow",
                 )
             )
+    lines += [
+        Text(f"{line.source}: {held_line(line.source, line.watch.held)}", "red")
+        for line in standing.deletes
+        if line.watch.held and line.watch.allowed is None
+    ]
     return lines
 
 
@@ -153,10 +178,18 @@ def as_json(standing: Standing) -> dict[str, object]:
             for one in standing.budgets
         ],
         "tables": [
-            _table_as_json(table, standing.at) | {"calls_per_day": standing.calls_per_day.get(table.relation, 0)}
+            _table_as_json(table, standing.at)
+            | {"calls_per_day": standing.calls_per_day.get(table.relation, 0)}
+            | _proof_as_json(standing, table)
             for table in standing.tables
         ],
     }
+
+
+def _proof_as_json(standing: Standing, table: TableStatus) -> dict[str, object]:
+    proof = standing.proofs.get(table.relation)
+    held = next((line.watch.held for line in standing.deletes if line.relation == table.relation), None)
+    return {"proof": None if proof is None else asdict(proof), "deletes_held": held}
 
 
 def _table_as_json(table: TableStatus, at: datetime) -> dict[str, object]:

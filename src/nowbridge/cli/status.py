@@ -26,8 +26,8 @@ def status(
     """Show how every table stands.
 
     `fresh` is the age of the last proven state: every change that is older is in the replica. `hidden` counts rows
-    that ServiceNow has and does not show to the account. `calls/day` are the calls about the table in the last 24
-    hours, by all workers. With --watch and --json, one object a line.
+    that ServiceNow has and does not show to the account. `proof` is the last result of `nowbridge verify`, which workers
+    also run by themselves. `calls/day` are the calls about the table in the last 24 hours, by all workers. With --watch and --json, one object a line.
     """
     run(_status(settings_of(context), watch=watch, as_json=as_json))
 

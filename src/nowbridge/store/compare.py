@@ -13,6 +13,7 @@ from datetime import datetime
 from psycopg import sql
 
 from nowbridge.store.database import Connection
+from nowbridge.store.ddl import Relation
 from nowbridge.store.load import Target
 
 SEEN = sql.Identifier("pg_temp", "verify_seen")
@@ -112,6 +113,30 @@ async def store_proof(
         " VALUES (%(table)s, %(level)s, %(started)s, %(to)s, %(rows)s, %(hidden)s, %(differing)s, %(repaired)s, %(calls)s)",
         {"table": table_id, "level": level, "started": started_at, "to": proven_to, **numbers},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The last result of verifying a table. `proven_to` is by the instance's clock."""
+
+    level: str
+    started_at: datetime
+    proven_to: datetime
+    rows: int
+    hidden: int
+    differing: int
+    repaired: int
+    calls: int
+
+
+async def last_proofs(connection: Connection) -> dict[Relation, Proof]:
+    """The last proof of each table that has one."""
+    cursor = await connection.execute(
+        "SELECT DISTINCT ON (p.table_id) t.schema_name, t.relation, p.level, p.started_at, p.proven_to, p.rows, p.hidden,"
+        "  p.differing, p.repaired, p.calls FROM nowbridge.proof p JOIN nowbridge.replica_table t ON t.id = p.table_id"
+        " ORDER BY p.table_id, p.id DESC"
+    )
+    return {Relation(schema, name): Proof(*rest) for schema, name, *rest in await cursor.fetchall()}
 
 
 def _row(alias: str, names: Sequence[str]) -> sql.Composed:
