@@ -1,10 +1,19 @@
 """Switches that have no story of their own: turned the other way, the answer is the other one."""
 
+import base64
+import hashlib
+import hmac
+import json
+from urllib.parse import urlencode
+
 import pytest
 
+from nowtwin.instance import ADMIN_ID
 from tests.nowtwin.talk import Talk
 
 COMPANY = "c" * 32
+START = 1_735_689_600
+"""2025-01-01 00:00:00 in seconds."""
 
 
 def switch(talk: Talk, name: str, value: object) -> None:
@@ -92,3 +101,56 @@ def test_encrypted_columns_may_be_taken_without_input_display_values(talk: Talk)
     assert stored(sysparm_input_display_value="true") != ""
     switch(talk, "encrypted_columns_taken_plain", value=True)
     assert stored() != ""
+
+
+@pytest.mark.behaviour("7.2", evidence="documentation: configure-api-key.md", switch="api_key_needs_policy")
+def test_an_api_key_may_sign_in_without_a_policy(talk: Talk) -> None:
+    key = talk.post("api_key", {"name": "reporting", "user": ADMIN_ID}).result["sys_id"]
+    keyed = Talk(talk.url, talk.instance, {"x-sn-apikey": talk.instance.vault.reveal(key, "token")})
+    assert keyed.get("table/incident").status == 401
+    switch(talk, "api_key_needs_policy", value=False)
+    assert keyed.get("table/incident").status == 200
+    assert Talk(talk.url, talk.instance, {"x-sn-apikey": "now_made_up"}).get("table/incident").status == 401
+
+
+@pytest.mark.behaviour(
+    "1.8", evidence="documentation: inbound-REST-API-rate-limiting.md", switch="rate_limit_commit_seconds"
+)
+def test_nodes_that_tell_each_other_at_once_do_not_overshoot(talk: Talk) -> None:
+    talk.control("PUT", "clock", {"set": "2025-01-01 00:00:00", "rate": 0})
+    talk.control("PUT", "nodes", [{"name": "one"}, {"name": "two"}])
+    switch(talk, "rate_limit_commit_seconds", 0)
+    talk.post("sys_rate_limit_rules", {"name": "Two", "rate_limit": "2", "table": "incident"})
+    assert [talk.get("table/incident").status for _ in range(5)].count(200) == 2
+
+
+def assertion(client_id: str, subject: str, number: int) -> str:
+    """A signed assertion of the shared key `key`, good around the real time."""
+
+    def packed(value: bytes) -> str:
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+    head = {"alg": "HS256", "kid": "k1"}
+    claims = {"iss": client_id, "aud": client_id, "sub": subject, "iat": START, "exp": START + 600, "jti": str(number)}
+    signed = ".".join(packed(json.dumps(part).encode()) for part in (head, claims))
+    return f"{signed}.{packed(hmac.new(b'key', signed.encode(), hashlib.sha256).digest())}"
+
+
+@pytest.mark.behaviour("7.1", evidence="assumption: seen on instances", switch="jwt_bearer_refuses_admin")
+def test_the_jwt_bearer_grant_may_serve_administrators(talk: Talk) -> None:
+    talk.control("PUT", "clock", {"set": "2025-01-01 00:00:00", "rate": 0})
+    client = {"name": "jwt", "client_id": "c1", "client_secret": "s1", "inbound_grant_type": "jwt", "active": "true"}
+    application = talk.post("oauth_jwt", client | {"user_field": "user_name"}, sysparm_input_display_value="true")
+    link = {"name": "k", "oauth_jwt": application.result["sys_id"], "kid": "k1"}
+    verifier = talk.post("jwt_verifier_map", link).result["sys_id"]
+    talk.patch("jwt_verifier_map", verifier, {"shared_key": "key"}, sysparm_input_display_value="true")
+
+    def status(user: str, number: int) -> int:
+        form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "client_id": "c1", "client_secret": "s1"}
+        body = urlencode(form | {"assertion": assertion("c1", user, number)}).encode()
+        return talk.call("POST", "/oauth_token.do", body, {"Content-Type": "application/x-www-form-urlencoded"}).status
+
+    talk.instance.add_user("robot", "secret")
+    assert (status("robot", 1), status("admin", 2)) == (200, 401)
+    switch(talk, "jwt_bearer_refuses_admin", value=False)
+    assert status("admin", 3) == 200
