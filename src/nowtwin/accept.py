@@ -66,12 +66,24 @@ class Acceptance:
                 if text:
                     journals[element] = text
                 continue
-            if column.read_only and self._switches.read_only_columns_protected:
+            if column.read_only and self._protected(column):
                 continue
             taken = self._taken(table, column, text, display_values=display_values)
             if taken is not None:
                 values[element] = taken
         return Accepted(values, journals, secrets)
+
+    def _protected(self, column: Column) -> bool:
+        """Whether a read-only column keeps its value; its own option comes before the instance's (1.7, Australia)."""
+        if column.read_only_option in {None, "", "instance_configured"}:
+            return self._switches.read_only_columns_protected
+        return column.read_only_option != "display_read_only"
+
+    def _takes_any_choice(self) -> bool:
+        name = "glide.rest.choice.allow_non_existing_value"
+        self._storage.ensure("sys_properties", ("name", "value"))
+        rows = self._storage.rows("SELECT value FROM sys_properties WHERE name = ? COLLATE NOCASE", (name,))
+        return bool(rows) and rows[0][0] == "true"
 
     def _taken(self, table: str, column: Column, text: str, *, display_values: bool) -> str | None:
         """The stored text, or None when the value is dropped."""
@@ -84,7 +96,7 @@ class Acceptance:
             text = self._from_display(table, column, text)
         if column.choice in _CLOSED_CHOICE and self._switches.unknown_choice_dropped:
             labels = self._dictionary.choice_labels(table, column.element)
-            if labels and text not in labels:
+            if labels and text not in labels and not self._takes_any_choice():
                 return None
         return self._in_form(column, text)
 

@@ -34,6 +34,7 @@ class Column:
     hint: str | None = None
     active: bool | None = None
     """False: the column is retired; it stays in sys_dictionary and is neither read nor written."""
+    read_only_option: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Table:
     ws_access: bool | None = None
     number_prefix: str | None = None
     number_start: int | None = None
+    number_digits: int | None = None
     attributes: Mapping[str, Any] | None = None
 
 
@@ -142,6 +144,11 @@ class Dictionary:
     def add_table(self, table: Table) -> None:
         self._add_table(table)
         self._index()
+
+    def set_number(self, table: str, prefix: str, start: int | None, digits: int | None) -> None:
+        """How records of a table are numbered (a write to sys_number); an empty prefix: not at all."""
+        entry = self.tables[table]
+        self.tables[table] = replace(entry, number_prefix=prefix or None, number_start=start, number_digits=digits)
 
     def add_column(self, column: Column) -> None:
         self._add_column(column)

@@ -20,6 +20,7 @@ from nowtwin.apps.install import Installed, install, uninstall
 from nowtwin.calls import Calls
 from nowtwin.clock import Clock, wall_seconds
 from nowtwin.consequences import Consequences
+from nowtwin.data_policies import DataPolicies
 from nowtwin.dictionary import Column
 from nowtwin.faults import Faults
 from nowtwin.inbound_policies import InboundPolicies
@@ -35,7 +36,9 @@ from nowtwin.roles import Roles
 from nowtwin.schema import shipped_dictionary
 from nowtwin.scripting.scripts import Scripts
 from nowtwin.shipped_access import access_rows
+from nowtwin.shipped_policies import policy_rows
 from nowtwin.snapshots import Snapshots
+from nowtwin.state_models import StateModels
 from nowtwin.stock import stock_rows
 from nowtwin.storage import Storage, quote
 from nowtwin.switches import Switches
@@ -125,6 +128,7 @@ class Instance:
         self.records = Records(self.dictionary, self.storage, self.clock, self.random, self._note)
         self.records.rules = self.scripts
         self.records.vault = self.vault
+        self.records.checks = (StateModels(self), DataPolicies(self))
         self.consequences = Consequences(self)
         self.records.built_in = self.consequences
         self.writes: deque[WriteEntry] = deque(maxlen=_KEPT_WRITES)
@@ -148,7 +152,7 @@ class Instance:
         self.load("sys_properties", rows)
         for table, access_entries in access_rows().items():
             self.load(table, access_entries)
-        for table, stock_entries in stock_rows():
+        for table, stock_entries in (*stock_rows(), *policy_rows()):
             self.load(table, stock_entries)
         self.add_user(
             "admin",

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 
 from nowtwin.dictionary import Choice, Column, Dictionary, Table, label_of
+from nowtwin.numbering import DEFAULT_DIGITS, MOST_DIGITS
 from nowtwin.values import DECIMAL_TYPES, INTEGER_TYPES, number_of
 
 TABLES = frozenset(
@@ -24,7 +25,6 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 """What a row of a metadata table is about: no two rows share it."""
 INSTALLED_AT = "2024-02-01 09:00:00"
 """When the shipped metadata claims to have been made."""
-_DEFAULT_DIGITS = 7
 _DEFAULT_START = 10_000
 _MULTILINE = 4000
 
@@ -124,6 +124,7 @@ def _column_row(column: Column, dictionary: Dictionary) -> Row:
         "max_length": _text(column.max_length or usual_length(column.type)),
         "mandatory": _bool(column.mandatory),
         "read_only": _bool(column.read_only),
+        "read_only_option": column.read_only_option or "instance_configured",
         "unique": _bool(column.unique or column.element == "sys_id"),
         "primary": _bool(column.element == "sys_id"),
         "display": _bool(display == column.element),
@@ -204,7 +205,7 @@ def _number_row(table: Table) -> Row:
         "category": table.name,
         "prefix": table.number_prefix or "",
         "number": str(table.number_start or _DEFAULT_START),
-        "maximum_digits": str(_DEFAULT_DIGITS),
+        "maximum_digits": str(table.number_digits or DEFAULT_DIGITS),
     }
 
 
@@ -219,6 +220,11 @@ def take_in(dictionary: Dictionary, table: str, row: Mapping[str, str]) -> None:
         dictionary.put_column(_column_of(row))
     elif table == "sys_choice" and row.get("name") and row.get("element"):
         dictionary.put_choice(_choice_of(row))
+    elif table == "sys_number" and row.get("category") in dictionary.tables:
+        start, digits = number_of(row.get("number", "")), number_of(row.get("maximum_digits", ""))
+        usable = None if digits is None or not 0 < digits <= MOST_DIGITS else int(digits)
+        prefix = row.get("prefix", "")
+        dictionary.set_number(row["category"], prefix, None if start is None else max(0, int(start)), usable)
 
 
 def take_out(dictionary: Dictionary, table: str, row: Mapping[str, str]) -> None:
@@ -227,6 +233,8 @@ def take_out(dictionary: Dictionary, table: str, row: Mapping[str, str]) -> None
         dictionary.drop_column(row.get("name", ""), row["element"])
     elif table == "sys_choice":
         dictionary.drop_choice(_choice_of(row))
+    elif table == "sys_number" and row.get("category") in dictionary.tables:
+        dictionary.set_number(row["category"], "", None, None)
 
 
 def _table_of(dictionary: Dictionary, row: Mapping[str, str]) -> Table:
@@ -254,6 +262,7 @@ def _column_of(row: Mapping[str, str]) -> Column:
         max_length=None if length is None else int(length),
         mandatory=row.get("mandatory") == "true",
         read_only=row.get("read_only") == "true",
+        read_only_option=row.get("read_only_option") or None,
         choice=None if choice is None else int(choice),
         choice_table=row.get("choice_table") or None,
         choice_field=row.get("choice_field") or None,

@@ -8,7 +8,8 @@ from nowtwin.dictionary import Dictionary
 from nowtwin.storage import Storage, quote
 from nowtwin.values import number_of
 
-_DEFAULT_DIGITS = 7
+DEFAULT_DIGITS = 7
+MOST_DIGITS = 30
 
 
 class Numbering:
@@ -31,9 +32,9 @@ class Numbering:
         prefix = entry.number_prefix or ""
         last = self._last.get(owner)
         if last is None:
-            last = max(entry.number_start or 10_000, self._highest(owner, prefix))
+            last = max(10_000 if entry.number_start is None else entry.number_start, self._highest(owner, prefix))
         self._last[owner] = last + 1
-        return f"{prefix}{last + 1:0{_DEFAULT_DIGITS}d}"
+        return f"{prefix}{last + 1:0{entry.number_digits or DEFAULT_DIGITS}d}"
 
     def _highest(self, table: str, prefix: str) -> int:
         root = self._dictionary.root(table)

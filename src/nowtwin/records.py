@@ -20,7 +20,7 @@ from nowtwin.switches import Switches
 from nowtwin.users import User
 from nowtwin.values import Stored, to_stored
 from nowtwin.vault import Vault
-from nowtwin.write_rules import BuiltInRules, Manner, Pending, WriteRules
+from nowtwin.write_rules import BuiltInRules, Manner, Pending, WriteCheck, WriteRules
 
 _MAX_ID = 32
 _USUAL = Manner()
@@ -70,6 +70,7 @@ class Records:
         """Business rules, where the instance has scripts."""
         self.built_in: BuiltInRules | None = None
         self.vault: Vault | None = None
+        self.checks: tuple[WriteCheck, ...] = ()
 
     def read(self, table: str, sys_id: str) -> Record | None:
         """The record if it is of this table or of a class below it."""
@@ -131,6 +132,8 @@ class Records:
     def _take_notice(self, table: str, values: Mapping[str, str], accepted: Accepted) -> None:
         """What lives outside the tables follows a write: the dictionary, and secrets."""
         metadata.take_in(self._dictionary, table, values)
+        if table == "sys_number":
+            self.numbering.forget()
         if self.vault and accepted.secrets:
             self.vault.keep(table, values, accepted.secrets)
 
@@ -153,6 +156,9 @@ class Records:
                 self.built_in.before(pending)
         if watching:
             watching.before(pending, engines_ran=True)
+        if pending.operation != "delete":
+            for check in self.checks:
+                check.require(pending)
         return watching is not None
 
     def _tell(self, pending: Pending, values: Mapping[str, str], *, watched: bool) -> None:

@@ -3,7 +3,7 @@
 Pure: takes the record before and after, and says what else changes. Only tables of the task family have such rules.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 Values = Mapping[str, str]
@@ -17,6 +17,9 @@ _TASK_CLOSED = frozenset({"3", "4", "7"})
 _INCIDENT_ON_HOLD = "3"
 _INCIDENT_RESOLVED = "6"
 _INCIDENT_CLOSED = frozenset({"7", "8"})
+_PROBLEM_RESOLVED = "106"
+_PROBLEM_CLOSED = frozenset({"107", "4"})
+_CHANGE_CLOSED = frozenset({"3", "4"})
 _PRIORITY_TABLES = frozenset({"incident", "problem", "change_request"})
 
 
@@ -41,10 +44,8 @@ def derive(write: Write) -> dict[str, str]:
     more: dict[str, str] = {}
     if _PRIORITY_TABLES.intersection(write.lineage):
         more |= _priority(write)
-    if "incident" in write.lineage:
-        more |= _incident(write)
-    else:
-        more |= _task(write)
+    rule = next((rule for table, rule in _OF_TABLE.items() if table in write.lineage), _task)
+    more |= rule(write)
     if write.after.get("number"):
         more["task_effective_number"] = write.after["number"]
     return {element: value for element, value in more.items() if write.after.get(element, "") != value}
@@ -74,17 +75,49 @@ def _incident(write: Write) -> dict[str, str]:
     return more
 
 
+def _problem(write: Write) -> dict[str, str]:
+    """`state` and `problem_state` move together; 107 (4 in the older model) closes, 106 resolves."""
+    element = "problem_state" if write.changed("problem_state") and not write.changed("state") else "state"
+    state = write.after.get(element, "")
+    if not state:
+        return {}
+    more = {"state": state, "problem_state": state} | _opened(write, closed=state in _PROBLEM_CLOSED)
+    if state == _PROBLEM_RESOLVED and write.changed(element) and not write.after.get("resolved_at"):
+        more |= {"resolved_at": write.stamp, "resolved_by": write.after.get("resolved_by") or write.user_id}
+    return more
+
+
+def _change(write: Write) -> dict[str, str]:
+    """3 (closed) and 4 (canceled) close."""
+    if not write.after.get("state") or not write.changed("state"):
+        return {}
+    return _opened(write, closed=write.after["state"] in _CHANGE_CLOSED)
+
+
+def _opened(write: Write, *, closed: bool) -> dict[str, str]:
+    """`active`, and who closed when."""
+    more = {"active": "false" if closed else "true"}
+    if closed and not write.after.get("closed_at"):
+        more |= {"closed_at": write.stamp, "closed_by": write.after.get("closed_by") or write.user_id}
+    return more
+
+
 def _task(write: Write) -> dict[str, str]:
     """Base task: a closed state clears `active`, and `active` moved by itself moves the state."""
-    if "problem" in write.lineage or "change_request" in write.lineage:
-        return {}
     closed = write.after.get("state", "") in _TASK_CLOSED
     if write.changed("state"):
-        return {"active": "false" if closed else "true"}
+        return _opened(write, closed=closed)
     if write.before and write.changed("active"):
         opened = write.after.get("active") == "true"
         if opened and closed:
             return {"state": "1"}
         if not opened and not closed:
-            return {"state": "3"}
+            return {"state": "3"} | _opened(write, closed=True)
     return {}
+
+
+_OF_TABLE: Mapping[str, Callable[[Write], dict[str, str]]] = {
+    "incident": _incident,
+    "problem": _problem,
+    "change_request": _change,
+}

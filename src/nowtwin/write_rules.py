@@ -73,3 +73,10 @@ class BuiltInRules(Protocol):
 
     def after(self, pending: Pending) -> None:
         """The write is in the database; `pending.values` are the stored columns."""
+
+
+class WriteCheck(Protocol):
+    """What forbids writes by the record as it would become, after all rules have run."""
+
+    def require(self, pending: Pending) -> None:
+        """Raises Refused 403."""

@@ -17,6 +17,9 @@ pytestmark = pytest.mark.behaviour(
     "1.8, 1.9, 10", evidence="documentation: io-semaphores-performance-metrics.md, inbound-REST-API-rate-limiting.md"
 )
 
+pytestmark = pytest.mark.behaviour(
+    "1.8, 1.9, 10", evidence="documentation: inbound-REST-API-rate-limiting.md, c_DefaultQuotaRules.md, KB0635398"
+)
 START = "2025-01-01 00:20:00"
 RULES = "sys_rate_limit_rules"
 
@@ -38,6 +41,11 @@ def _role(talk: Talk, name: str) -> str:
 # -- semaphores and sessions ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour(
+    "1.8, 10",
+    evidence="documentation: io-semaphores-performance-metrics.md, KB0635398; assumption: the body of the 429",
+    switch="api_semaphore api_queue",
+)
 def test_a_node_runs_some_requests_queues_some_and_turns_the_rest_away(talk: Talk) -> None:
     talk.control("PUT", "switches", {"api_semaphore": 1, "api_queue": 2})
     _slow(talk)
@@ -48,6 +56,7 @@ def test_a_node_runs_some_requests_queues_some_and_turns_the_rest_away(talk: Tal
     assert "retry-after" not in turned_away.headers
 
 
+@pytest.mark.behaviour("10", evidence="documentation: KB0635398", switch="page_semaphore page_queue")
 def test_pages_have_a_semaphore_of_their_own(talk: Talk) -> None:
     talk.control("PUT", "switches", {"page_semaphore": 1, "page_queue": 0, "overload_in_json": True})
     _slow(talk)
@@ -58,6 +67,7 @@ def test_pages_have_a_semaphore_of_their_own(talk: Talk) -> None:
     assert statuses[429] == 2
 
 
+@pytest.mark.behaviour("1.8", evidence="assumption: the text", switch="overload_in_json")
 def test_the_429_may_have_an_error_body_by_switch(talk: Talk) -> None:
     talk.control("PUT", "switches", {"api_semaphore": 1, "api_queue": 0, "overload_in_json": True})
     _slow(talk)
@@ -72,6 +82,9 @@ def test_each_node_has_its_own_semaphore(talk: Talk) -> None:
     assert Counter(reply.status for reply in _at_once(talk, 4)) == {200: 2, 429: 2}
 
 
+@pytest.mark.behaviour(
+    "1.9", evidence="measured by others: pysnow#122; documentation: KB0552064", switch="session_queue"
+)
 def test_a_session_runs_one_request_at_a_time_and_answers_202_when_too_many_queue(talk: Talk) -> None:
     cookie = talk.get("table/incident").cookies[0].partition(";")[0]
     shared = Talk(talk.url, talk.instance, {"Cookie": cookie})
@@ -111,6 +124,9 @@ def test_a_bare_twin_has_no_limits() -> None:
 # -- quotas --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour(
+    "1.9, 10", evidence="documentation: c_DefaultQuotaRules.md; measured by others: PySNC", switch="quota_seconds"
+)
 def test_a_long_list_is_cut_off_by_the_quota_with_an_error_behind_its_rows(talk: Talk) -> None:
     talk.instance.load("incident", [{"short_description": str(n)} for n in range(40)])
     talk.control("PUT", "switches", {"quota_seconds": 0.1})
@@ -199,6 +215,9 @@ def test_counts_and_violations_become_records_every_30_seconds(talk: Talk) -> No
     assert talk.rows("sys_rate_limit_violation")[0]["count"] == "2"
 
 
+@pytest.mark.behaviour(
+    "1.8", evidence="documentation: inbound-REST-API-rate-limiting.md", switch="rate_limit_commit_seconds"
+)
 def test_nodes_overshoot_a_limit_until_they_have_told_each_other(talk: Talk) -> None:
     talk.control("PUT", "clock", {"set": START, "rate": 0})
     talk.control("PUT", "nodes", [{"name": "one"}, {"name": "two"}])
@@ -210,6 +229,7 @@ def test_nodes_overshoot_a_limit_until_they_have_told_each_other(talk: Talk) -> 
     assert [talk.get("table/incident").status for _ in range(2)] == [429, 429]
 
 
+@pytest.mark.behaviour("5", evidence="assumption: counted one by one", switch="batch_items_rate_limited")
 def test_requests_inside_a_batch_are_limited_one_by_one(talk: Talk) -> None:
     talk.post(RULES, {"name": "One", "rate_limit": "1", "table": "incident"})
     items = [{"id": str(n), "method": "GET", "url": "/api/now/table/incident"} for n in range(2)]

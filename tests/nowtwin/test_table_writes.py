@@ -145,7 +145,8 @@ def test_priority_follows_impact_and_urgency_whatever_was_sent(
 @pytest.mark.behaviour("11.1", evidence="measured by others: LH; documentation: c_IntValsForDfltChoiceList.md")
 def test_state_and_incident_state_move_together_and_closing_clears_active(talk: Talk) -> None:
     sys_id = talk.post("incident", {}).result["sys_id"]
-    resolved = talk.patch("incident", sys_id, {"incident_state": "6"}).result
+    code = {"close_code": "Solution provided", "close_notes": "done"}
+    resolved = talk.patch("incident", sys_id, {"incident_state": "6", **code}).result
     assert (resolved["state"], resolved["incident_state"], resolved["active"]) == ("6", "6", "true")
     assert resolved["resolved_by"]["value"] == ADMIN
     closed = talk.patch("incident", sys_id, {"state": "7"}).result
