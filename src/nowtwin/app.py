@@ -123,11 +123,12 @@ class App:
             return Answer(
                 414, b"<html><body><h1>414 Request-URI Too Large</h1></body></html>", content_type="text/html"
             )
-        answer = site.answer if site.PATHS.fullmatch(request.path) else routes.answer
+        if site.PATHS.fullmatch(request.path):
+            return await asyncio.to_thread(site.answer, self._instance, request)
         long_list = request.method == "GET" and table.listing_of(request).limit > _LONG_LIST
         if long_list or self._instance.scripts.may_block(writes=request.method not in {"GET", "HEAD"}):
-            return await asyncio.to_thread(answer, self._instance, request)
-        return answer(self._instance, request)
+            return await asyncio.to_thread(routes.answer, self._instance, request)
+        return routes.answer(self._instance, request)
 
     async def _cut(self, scope: Scope, receive: Receive) -> None:
         """Break the connection without another byte, and wait until the server has noticed."""

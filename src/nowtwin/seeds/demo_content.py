@@ -8,7 +8,7 @@ its application.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from nowtwin.seeds.demo_records import Tables
 from nowtwin.seeds.references import CREATED_ON, Row, seeded
@@ -160,7 +160,9 @@ def _linked_module(application: str, title: str, order: int, url: str) -> Row:
     target = unquote(url.removeprefix(_CLASSIC))
     listed = _LIST.match(target)
     module = _module(application, title, order, "LIST" if listed else "DIRECT")
+    shown = dict(parse_qsl(target.partition("?")[2])).get("sysparm_query", "")
     module |= {"name": listed[1]} if listed else {"query": target}
+    module |= {"filter": shown} if listed and shown else {}
     own = _MODULE_SYS_ID.search(target)
     module["sys_id"] = own[1] if own else sys_id_of("sys_app_module", f"{application} {title} {order}")
     return module

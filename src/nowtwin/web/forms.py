@@ -56,7 +56,16 @@ def show_form(instance: Instance, request: Request, visitor: Visitor, table: str
     actual = row["sys_class_name"].value if "sys_class_name" in row else table
     if actual != table and actual in instance.dictionary.tables:
         return redirect(address(f"/{actual}.do", sys_id=sys_id))
-    return _page(instance, request, visitor, _Form(table, sys_id, row, {}, {}), _reports(instance, request, table))
+    form = _Form(table, sys_id, _displayed(instance, request, table, row), {}, {})
+    return _page(instance, request, visitor, form, _reports(instance, request, table))
+
+
+def _displayed(instance: Instance, request: Request, table: str, row: Row) -> Row:
+    """The record as display rules leave it; what they set is shown and not stored."""
+    stored = instance.read(table, row["sys_id"].value) or {}
+    shown = instance.scripts.display(table, stored, request.caller).values
+    changed = {e: Cell(text, text) for e, text in shown.items() if e in row and text != stored.get(e, "")}
+    return {**row, **changed}
 
 
 def _first(instance: Instance, request: Request, table: str) -> str:
