@@ -5,21 +5,29 @@ Three kinds of trouble are told apart, because three different people mend them:
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from nowbridge.cli.entry import AsJson, ConnectionName, ExitCode, examples, open_database, run, settings_of
+from nowbridge.cli.presets import CHECKED, METADATA
 
 if TYPE_CHECKING:
     from nowbridge.model.errors import NowbridgeError
     from nowbridge.servicenow.identity import Introduction
-    from nowbridge.servicenow.instance import Instance
+    from nowbridge.servicenow.rights import Probe, Right
     from nowbridge.settings import Settings
 
-EXAMPLES = examples("nowbridge check", "nowbridge check --connection acme", "nowbridge check --json | jq .tables")
-_LOOK = 100  # rows asked for per table: an account that may see some of them sees one of these
+EXAMPLES = examples(
+    "nowbridge check",
+    "nowbridge check --preset inventory",
+    "nowbridge check --script grant.js",
+    "nowbridge check --json | jq '.rights[] | select(.ok | not)'",
+)
+_COPIED = "Its rows are copied."
 Cause = Literal["", "credentials", "roles", "network", "instance"]
 
 
@@ -46,21 +54,47 @@ class Report:
     introduction: Introduction | None
     sign_in: Look
     looks: tuple[Look, ...]
+    user_name: str | None = None
+    rights: tuple[Right, ...] = ()
 
     @property
     def ok(self) -> bool:
         return self.sign_in.ok and all(look.ok for look in self.looks)
 
+    @property
+    def missing(self) -> list[Right]:
+        """What an administrator can grant: refusals for want of rights, not those of network or instance."""
+        return [right for right in self.rights if not right.ok and cause_of(right.code or "rights.") == "roles"]
 
-def check(context: typer.Context, *, connection: ConnectionName = None, as_json: AsJson = False) -> None:
-    """Sign in, compare clocks, and read every replicated table once.
 
-    Before anything is replicated, the tables of the preset itsm are tried. For each table that cannot be read it says
-    whether the credentials, the account's roles or the network are at fault, and what to do. Exit code 1 if any fails.
+def check(
+    context: typer.Context,
+    *,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"Instead of what is replicated: {', '.join(CHECKED)}.", show_default=False),
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a script that grants what is missing.", show_default=False),
+    ] = None,
+    connection: ConnectionName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign in, compare clocks, and try every right that the replica needs: rows, columns, filters.
+
+    Before anything is replicated, the tables of the preset itsm are tried. For each right that the account lacks it
+    says what came back, whether the credentials, the account's roles or the network are at fault, why it is needed and
+    what to do. With --script, an administrator of the instance gets a background script to look at and run: it makes
+    a role and the read rules that are missing, and nothing else. Exit code 1 if any table fails.
     """
     from nowbridge.cli import screen
 
-    report = run(_check(settings_of(context), connection))
+    if preset is not None and preset not in CHECKED:
+        raise typer.BadParameter(f"there is {', '.join(CHECKED)}", param_hint="--preset")
+    report = run(_check(settings_of(context), connection, preset))
+    if script is not None:
+        _write_script(report, script)
     if as_json:
         screen.print_json(_as_json(report))
     else:
@@ -69,48 +103,63 @@ def check(context: typer.Context, *, connection: ConnectionName = None, as_json:
         raise typer.Exit(ExitCode.NO)
 
 
-async def _check(settings: Settings, name: str | None) -> Report:
+async def _check(settings: Settings, name: str | None, preset: str | None) -> Report:
     from nowbridge import wiring
-    from nowbridge.cli.presets import METADATA, PRESETS
     from nowbridge.model.errors import NowbridgeError
+    from nowbridge.replica.spec import layout_of
     from nowbridge.servicenow import identity
+    from nowbridge.servicenow.rights import probe
     from nowbridge.store import tables
 
     async with open_database(settings) as database, database.transaction() as session:
         row = await wiring.only_connection(session, name)
-        replicated = [table.source for table in await tables.all_of(session, row.id)]
-    wanted = replicated or [spec.partition("=")[0] for spec in PRESETS["itsm"]]
+        replicated = {t.source: layout_of(t).fetched for t in await tables.all_of(session, row.id)}
+    wanted = replicated
+    if preset or not replicated:
+        wanted = {spec.partition("=")[0]: () for spec in CHECKED[preset or "itsm"]}
     sign_in = wiring.opened(settings, row)
     async with wiring.instance_of(settings, row.url, sign_in, attempts=2) as instance:
         try:
             introduction = await identity.introduce(instance, user_name=row.username, now=wiring.now)
         except NowbridgeError as error:
             return Report(row.name, row.url, None, _failed("", error), ())
-        looks = [await _look_at(instance, table) for table in dict.fromkeys([*METADATA, *wanted])]
-    return Report(row.name, row.url, introduction, Look("", "", None, "signed in", ""), tuple(looks))
+        probes = {
+            table: await probe(instance, table, wanted.get(table, ()), METADATA.get(table, _COPIED))
+            for table in dict.fromkeys([*METADATA, *wanted])
+        }
+    looks = tuple(_look(table, found) for table, found in probes.items())
+    rights = tuple(right for found in probes.values() for right in found.rights)
+    user = introduction.user.user_name
+    return Report(row.name, row.url, introduction, Look("", "", None, "signed in", ""), looks, user, rights)
 
 
-async def _look_at(instance: Instance, table: str) -> Look:
-    from nowbridge.model.errors import NowbridgeError
-    from nowbridge.servicenow.pages import PageRequest
-    from nowbridge.servicenow.tables import read_page
-    from nowbridge.servicenow.wire import PageDecoder
+def _look(table: str, found: Probe) -> Look:
+    """The first right that the table cannot do without and the account lacks."""
+    lacking = next((right for right in found.rights if not right.ok and right.required), None)
+    if lacking is None:
+        return Look(table, "", found.total, "readable", "")
+    cause = cause_of(lacking.code) if lacking.code else "roles"
+    answered = f"{lacking.column}: {lacking.answered}" if lacking.column else lacking.answered
+    return Look(table, cause, found.total, answered, lacking.fix, lacking.code)
 
+
+def _write_script(report: Report, file: Path) -> None:
+    from nowbridge.cli import screen
+    from nowbridge.model.errors import Stop
+    from nowbridge.servicenow.grant_script import grant_script
+
+    if report.user_name is None:
+        screen.say("No script was written: without a sign-in nothing is known of the account's rights.", "yellow")
+        return
+    tables = [right.table for right in report.missing if right.column is None]
+    columns = [(right.table, right.column) for right in report.missing if right.column is not None]
     try:
-        answer = await read_page(instance, table, PageRequest("", _LOOK, with_count=True), ("sys_id",))
-    except NowbridgeError as error:
-        return _failed(table, error)
-    visible = PageDecoder(("sys_id",)).decode(answer.body).rows
-    total = answer.total_count
-    if total and not visible:
-        return Look(
-            table,
-            "roles",
-            total,
-            f"{total:,} rows, none of the first {min(total, _LOOK)} visible to this account",
-            "Ask an administrator of the instance for a role that may read this table.",
-        )
-    return Look(table, "", total, "readable", "")
+        file.write_text(grant_script(report.user_name, tables, columns), encoding="utf-8")
+    except OSError as error:
+        raise Stop("file.unwritable", asked=f"write {file}", answered=error.strerror or str(error)) from error
+    screen.say(
+        f"{file}: grants {len(tables)} tables and {len(columns)} columns. Look at it; an administrator runs it once."
+    )
 
 
 def _failed(table: str, error: NowbridgeError) -> Look:
@@ -139,6 +188,7 @@ def _as_json(report: Report) -> dict[str, object]:
         "sign_in": _look_as_json(report.sign_in),
         "account": introduction_facts(report.introduction) if report.introduction else None,
         "tables": [{"table": look.table, "total": look.total, **_look_as_json(look)} for look in report.looks],
+        "rights": [dataclasses.asdict(right) for right in report.rights],
     }
 
 
@@ -174,6 +224,9 @@ def _show(report: Report) -> None:
         verdict = Text("ok", "green") if look.ok else Text(look.cause, "red")
         table.add_row(look.table, verdict, screen.count(look.total), Text(look.answered), Text(look.hint))
     out.print(table)
+    for right in report.rights:
+        if not right.ok and not right.required:
+            screen.say(f"{right.table}.{right.column}: {right.answered}. {right.why} {right.fix}", "yellow")
     for warning in report.introduction.warnings:
         screen.say(f"Note: {warning}", "yellow")
     failed = sum(not look.ok for look in report.looks)

@@ -19,5 +19,23 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "sys_choice",
     ),
 }
-METADATA = ("sys_db_object", "sys_dictionary", "sys_choice")
-"""What every replica reads besides its tables: classes, columns, choice labels."""
+CHECKED: dict[str, tuple[str, ...]] = PRESETS | {
+    "inventory": (
+        "cmdb_model_category",
+        "core_company",
+        "cmdb_model",
+        "sys_user",
+        "cmn_location",
+        "alm_asset",
+        "alm_hardware",
+        "cmdb_ci",
+    ),
+}
+"""What `nowbridge check` can try: the presets, and what an inventory push reads (H40-H47)."""
+
+METADATA: dict[str, str] = {
+    "sys_db_object": "Classes and their parents are learned from it.",
+    "sys_dictionary": "Columns and their types are learned from it.",
+    "sys_choice": "The words of choices are learned from it.",
+}
+"""What every replica reads besides its tables, and why."""
