@@ -12,7 +12,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from nowtwin.apps.package import read_package
 from nowtwin.testing import RunningServer
 from tests.nowtwin.talk import Talk
 
@@ -168,6 +171,12 @@ def test_what_is_no_package_is_refused_and_changes_nothing(talk: Talk, body: byt
     assert reply.status == 400
     assert reason in reply.json["error"]["detail"]
     assert talk.rows("sys_update_xml", "sys_id=1") == []
+
+
+@given(st.binary(max_size=200) | st.text(alphabet='<>/record_updatesys"= ', max_size=80).map(str.encode))
+def test_no_bytes_break_the_reader(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_package(data)
 
 
 def test_the_command_installs_applications_and_says_what_it_cannot(tmp_path: Path) -> None:
