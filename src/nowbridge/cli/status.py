@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from nowbridge.cli.standing import Standing
     from nowbridge.settings import Settings
 
-EXAMPLES = examples("nowbridge status", "nowbridge status --watch", "nowbridge status --json | jq '.tables[].rows'")
+EXAMPLES = examples(
+    "nowbridge status",
+    "nowbridge status --watch",
+    "nowbridge status --storage",
+    "nowbridge status --json | jq '.tables[].rows'",
+)
 _EVERY = 2.0  # seconds
 
 
@@ -21,6 +26,9 @@ def status(
     context: typer.Context,
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds until Ctrl-C.")] = False,
+    storage: Annotated[
+        bool, typer.Option("--storage", help="Show instead what each table takes, and for how long it is kept.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show how every table stands.
@@ -29,7 +37,10 @@ def status(
     that ServiceNow has and does not show to the account. `proof` is the last result of `nowbridge verify`, which workers
     also run by themselves. `calls/day` are the calls about the table in the last 24 hours, by all workers. With --watch and --json, one object a line.
     """
-    run(_status(settings_of(context), watch=watch, as_json=as_json))
+    settings = settings_of(context)
+    if storage and watch:
+        raise typer.BadParameter("it does not go with --watch", param_hint="--storage")
+    run(_storage(settings, as_json=as_json) if storage else _status(settings, watch=watch, as_json=as_json))
 
 
 async def _status(settings: Settings, *, watch: bool, as_json: bool) -> None:
@@ -45,6 +56,44 @@ async def _status(settings: Settings, *, watch: bool, as_json: bool) -> None:
             if not watch:
                 return
             await asyncio.sleep(_EVERY)
+
+
+async def _storage(settings: Settings, *, as_json: bool) -> None:
+    from nowbridge.cli import screen
+    from nowbridge.store import storage
+
+    async with open_database(settings) as database, database.transaction() as connection:
+        rooms = await storage.taken(connection)
+    kept = _kept(settings)
+    if as_json:
+        told = [
+            {"schema": r.schema, "table": r.name, "rows": r.rows, "bytes": r.bytes, "kept_days": kept.get(r.name)}
+            for r in rooms
+        ]
+        screen.print_json({"tables": told, "bytes": sum(room.bytes for room in rooms)})
+        return
+    shown = screen.columns("table", "rows (estimated)", "MB", "kept")
+    for room in rooms:
+        days = kept.get(room.name)
+        shown.add_row(
+            f"{room.schema}.{room.name}",
+            screen.count(room.rows),
+            f"{room.bytes / 1e6:,.1f}",
+            f"{days} days" if days else "",
+        )
+    out = screen.output()
+    out.print(shown)
+    out.print(f"\n{sum(room.bytes for room in rooms) / 1e6:,.1f} MB in all")
+
+
+def _kept(settings: Settings) -> dict[str, int]:
+    """For how many days rows are kept, where they do not stay for good."""
+    return {
+        "_sync_cdc": settings.keep_changes_days,
+        "tombstone": settings.keep_tombstones_days,
+        "notice": settings.keep_notices_days,
+        "call_tally": settings.keep_calls_days,
+    }
 
 
 def _show(now: Standing, *, clear: bool) -> None:
