@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from benchmarks.result import Measure, Options, Ratio, Result
 from nowbridge.replica.run import Replica, add_tables
 from nowbridge.replica.spec import Pace, TableSpec
 from nowbridge.replica.verify import Level, Order, Verdict
@@ -24,6 +25,8 @@ from nowbridge.wiring import install
 from nowtwin.instance import Instance as Twin
 from nowtwin.testing import RunningServer, serve
 
+NAME = "verify_calls"
+ROWS = 1_000_000
 BARS = (("check equal rows", 17), ("prove keys and versions", 110), ("find one bad row", 60))
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -37,26 +40,31 @@ def rows(number: int) -> Iterator[tuple[str, str, str]]:
 
 
 async def measure(server: RunningServer, dsn: str, number: int) -> list[tuple[Verdict, float]]:
+    """The verdicts in the order of BARS, each with the seconds that it took."""
     client = Client(
         server.url, limits=Limits(), sleep=asyncio.sleep, monotonic=time.monotonic, random=random.Random(1).random
     )
+    found = []
     async with Database(dsn) as database:
         replica = await fill(database, client, server.url, number)
-        [row] = await all_tables(database)
-        loader = await replica.loader(row.id)
-        found = []
-        for level, damage in ((Level.CHECKED, False), (Level.PROVEN, False), (Level.CHECKED, True)):
-            async with database.transaction() as connection:
-                if damage:
-                    await connection.execute(
-                        "DELETE FROM cmn_location WHERE sys_id = (SELECT sys_id FROM cmn_location"
-                        " WHERE sys_id > '77' ORDER BY sys_id LIMIT 1)"
-                    )
-                order = Order(await leases.proven_to(connection, row.id) or now())
-            begun = time.perf_counter()
-            found.append((await replica.verifier.verify(loader, order, level), time.perf_counter() - begun))
+        found.append(await verified(replica, Level.CHECKED))
+        found.append(await verified(replica, Level.PROVEN))
+        async with database.transaction() as connection:
+            await connection.execute(
+                "DELETE FROM cmn_location WHERE sys_id = (SELECT min(sys_id) FROM cmn_location WHERE sys_id > '77')"
+            )
+        found.append(await verified(replica, Level.CHECKED))
     await client.close()
     return found
+
+
+async def verified(replica: Replica, level: Level) -> tuple[Verdict, float]:
+    async with replica.database.transaction() as connection:
+        [row] = await tables.all_of(connection)
+        order = Order(await leases.proven_to(connection, row.id) or now())
+    begun = time.perf_counter()
+    verdict = await replica.verifier.verify(await replica.loader(row.id), order, level)
+    return verdict, time.perf_counter() - begun
 
 
 async def fill(database: Database, client: Client, url: str, number: int) -> Replica:
@@ -79,16 +87,13 @@ async def fill(database: Database, client: Client, url: str, number: int) -> Rep
     return replica
 
 
-async def all_tables(database: Database) -> list[tables.TableRow]:
-    async with database.transaction() as connection:
-        return await tables.all_of(connection)
-
-
 def now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - the origin of the clock
 
 
-def main(number: int) -> None:
+def run(options: Options) -> Result:
+    """1,000,000 rows, for which the bars are set, unless another number is asked for."""
+    number = options.rows if options.rows != Options().rows else ROWS
     with embedded.ephemeral() as postgres, Twin() as twin, serve(twin) as server:
         dsn = provision.provision(postgres)
         install(dsn)
@@ -98,15 +103,16 @@ def main(number: int) -> None:
         )
         twin.load("cmn_location", records)
         found = asyncio.run(measure(server, dsn, number))
-    print(f"== verify_calls: {number:,} rows in nowtwin and in Postgres; every call to the instance is counted")
-    for (name, bar), (verdict, seconds) in zip(BARS, found, strict=True):
-        held = "ok" if verdict.calls <= bar else "MISSED"
-        print(
-            f"   {name:<26}{verdict.calls:>5} calls   bar <= {bar:<5}{held:<8}{seconds:>7.1f} s   wrong {verdict.wrong}"
-        )
-
-
-if __name__ == "__main__":
-    import sys
-
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    named = list(zip(BARS, found, strict=True))
+    if [verdict.wrong for _, (verdict, _) in named] != [0, 0, 1]:
+        raise AssertionError("what was equal was not found equal, or the bad row was not found")
+    return Result(
+        NAME,
+        (f"{number:,} rows in nowtwin and in Postgres, keys 10,000 a page; every call about the table is counted",),
+        tuple(
+            Measure(name, "calls", (float(verdict.calls),), 0.0, f"{seconds:.1f} s; bar <= {bar}")
+            for (name, bar), (verdict, seconds) in named
+        ),
+        tuple(Ratio(f"bar / calls: {name}", (bar / verdict.calls,), bar=1.0) for (name, bar), (verdict, _) in named),
+        "calls do not depend on the machine's load; the seconds do",
+    )

@@ -53,18 +53,10 @@ async def class_tree(instance: Instance, table: str) -> tuple[str, ...]:
     for _ in range(_DEEPEST):
         below: list[str] = []
         for names in batches(level):
-            query = Query((queries.one_of("super_class.name", names),))
-            sweep, decoder = IdSweep(query, None, None, _PAGE), PageDecoder(("sys_id", "name"))
-            try:
-                while (request := sweep.next_request()) is not None:
-                    answer = await read_page(instance, "sys_db_object", request, ("sys_id", "name"))
-                    page = decoder.decode(answer.body)
-                    sweep.received(page.ids, None, page.rows, answer.total_count)
-                    below += [name for name in page.column("name") if name and name not in found]
-            except Stop as error:
-                if not _lacks_rights(error):
-                    raise
+            read = await _read(instance, "sys_db_object", Query((queries.one_of("super_class.name", names),)), "name")
+            if read is None:
                 return tuple(found)
+            below += [name for name in read.values if name and name not in found]
         if not below:
             break
         found |= dict.fromkeys(below)
@@ -82,20 +74,13 @@ async def deletions(instance: Instance, classes: Sequence[str], since: datetime,
             f"sys_created_on>={queries.stamp(since)}",
             queries.until("sys_created_on", queries.stamp(until)),
         )
-        sweep, decoder = IdSweep(query, None, None, _PAGE), PageDecoder(("sys_id", "documentkey"))
-        while (request := sweep.next_request()) is not None:
-            try:
-                answer = await read_page(instance, JOURNAL, request, ("sys_id", "documentkey"))
-            except Stop as error:
-                if not _lacks_rights(error):
-                    raise
-                return Journal((), "unreadable", calls + 1)
-            calls += 1
-            page = decoder.decode(answer.body)
-            sweep.received(page.ids, None, page.rows, answer.total_count)
-            found |= dict.fromkeys(key for key in page.column("documentkey") if key)
-            shown += page.rows
-        hidden += sweep.hidden
+        read = await _read(instance, JOURNAL, query, "documentkey")
+        if read is None:
+            return Journal((), "unreadable", calls + 1)
+        found |= dict.fromkeys(key for key in read.values if key)
+        shown += len(read.values)
+        hidden += read.hidden
+        calls += read.calls
     return Journal(tuple(found), _readable(shown, hidden), calls)
 
 
@@ -129,6 +114,32 @@ def batches(names: Iterable[str]) -> Iterator[list[str]]:
         length += len(name) + 3  # the comma, escaped
     if batch:
         yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    values: tuple[str, ...]
+    hidden: int
+    calls: int
+
+
+async def _read(instance: Instance, table: str, query: Query, column: str) -> _Read | None:
+    """One column of all rows of a query; None when the account may not read the table."""
+    sweep, decoder = IdSweep(query, None, None, _PAGE), PageDecoder(("sys_id", column))
+    values: dict[str, str] = {}
+    calls = 0
+    try:
+        while (request := sweep.next_request()) is not None:
+            answer = await read_page(instance, table, request, ("sys_id", column))
+            calls += 1
+            page = decoder.decode(answer.body)
+            sweep.received(page.ids, None, page.rows, answer.total_count)
+            values |= zip(page.ids, page.column(column), strict=True)
+    except Stop as error:
+        if not _lacks_rights(error):
+            raise
+        return None
+    return _Read(tuple(values.values()), sweep.hidden, calls)
 
 
 def _readable(shown: int, hidden: int) -> str:
