@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.nowtwin.scripts import aborted, add_include, add_rule, errors, insert, logged, settle
+from tests.nowtwin.scripts import aborted, add_include, add_rule, errors, insert, logged
 from tests.nowtwin.talk import Talk
 
 pytestmark = pytest.mark.behaviour("8.1", evidence="documentation: c_BusinessRules.md")
@@ -295,152 +295,6 @@ def test_auto_sys_fields_false_lets_a_script_set_stamps(talk: Talk) -> None:
     assert (record["sys_created_on"], record["sys_created_by"]) == ("2001-02-03 04:05:06", "history")
 
 
-# -- async ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("when", ["async", "async_always"])
-def test_async_rules_wait_as_jobs_and_run_without_previous(talk: Talk, when: str) -> None:
-    talk.control("PUT", "switches", {"async_rule_delay_ms": 600_000})
-    script = "gs.info([previous, current.short_description, current.operation(), current.impact.changes(), gs.getUserName()].join());"
-    add_rule(talk, script, name="Later", when=when, action_insert=False, action_update=True)
-    talk.instance.add_user("joe", "secret", roles=("itil",))
-    record = insert(talk)
-    talk.as_user("joe", "secret").patch("incident", record["sys_id"], {"impact": "1", "short_description": "one"})
-    [job] = talk.rows("sys_trigger")
-    assert (job["name"], job["document"], job["document_key"]) == ("ASYNC: Later", "incident", record["sys_id"])
-    assert logged(talk) == []
-    assert talk.control("GET", "jobs") == {"pending": 1}
-    talk.instance.load("incident", [{"sys_id": record["sys_id"], "short_description": "two", "number": "INC1"}])
-    settle(talk)
-    assert logged(talk) == [",two,update,false,joe"]
-    assert talk.rows("sys_trigger") == []
-
-
-def test_the_condition_of_an_async_rule_is_decided_when_it_is_queued(talk: Talk) -> None:
-    talk.control("PUT", "switches", {"async_rule_delay_ms": 600_000})
-    script = "gs.info('ran for ' + current.impact);"
-    columns = {"when": "async_always", "action_insert": False, "action_update": True}
-    add_rule(talk, script, condition="current.impact.changesTo(1)", filter_condition="impactVALCHANGES", **columns)
-    record = insert(talk)
-    for impact in ("1", "2"):
-        talk.patch("incident", record["sys_id"], {"impact": impact})
-    assert talk.control("GET", "jobs") == {"pending": 1}
-    settle(talk)
-    assert logged(talk) == ["ran for 2"]
-
-
-@pytest.mark.behaviour("8.1", evidence="assumption: what a job sees", switch="async_rules_reread")
-@pytest.mark.parametrize(("reread", "seen"), [(True, "two"), (False, "one")])
-def test_a_switch_says_whether_a_job_sees_the_record_as_it_is_or_as_it_was(talk: Talk, reread: bool, seen: str) -> None:
-    talk.control("PUT", "switches", {"async_rule_delay_ms": 600_000, "async_rules_reread": reread})
-    add_rule(talk, "gs.info(current.short_description);", when="async")
-    record = insert(talk, short_description="one")
-    talk.patch("incident", record["sys_id"], {"short_description": "two"})
-    settle(talk)
-    assert logged(talk) == [seen]
-
-
-def test_a_property_has_the_condition_checked_again_when_the_job_runs(talk: Talk) -> None:
-    talk.control("PUT", "switches", {"async_rule_delay_ms": 600_000})
-    talk.post("sys_properties", {"name": "glide.businessrule.async_condition_check", "value": "true"})
-    add_rule(talk, "gs.info('ran');", when="async_always", condition="current.impact == 1", filter_condition="impact=1")
-    record = insert(talk, impact="1")
-    talk.patch("incident", record["sys_id"], {"impact": "3"})
-    insert(talk, impact="1")
-    settle(talk)
-    assert logged(talk) == ["ran"]
-
-
-def test_an_async_rule_on_delete_has_the_record_as_it_was(talk: Talk) -> None:
-    add_rule(
-        talk, "gs.info('gone: ' + current.short_description);", when="async", action_insert=False, action_delete=True
-    )
-    talk.delete("incident", insert(talk)["sys_id"])
-    settle(talk)
-    assert logged(talk) == ["gone: printer on fire"]
-
-
-def test_an_aborted_write_queues_nothing_and_a_deleted_trigger_does_not_run(talk: Talk) -> None:
-    talk.control("PUT", "switches", {"async_rule_delay_ms": 600_000})
-    add_rule(talk, "gs.info('ran');", when="async")
-    stop = add_rule(talk, "current.setAbortAction(true);")
-    assert talk.post("incident", {}).status == 403
-    assert talk.rows("sys_trigger") == []
-    talk.delete("sys_script", stop)
-    insert(talk)
-    [job] = talk.rows("sys_trigger")
-    talk.delete("sys_trigger", job["sys_id"])
-    settle(talk)
-    assert logged(talk) == []
-
-
-@pytest.mark.behaviour("8.1", evidence="assumption: the delay", switch="async_rule_delay_ms")
-def test_a_job_runs_by_itself_after_the_delay(talk: Talk) -> None:
-    talk.control("PUT", "switches", {"async_rule_delay_ms": 1})
-    add_rule(talk, "gs.info('by itself');", when="async")
-    insert(talk)
-    while talk.control("GET", "jobs") != {"pending": 0}:
-        pass
-    assert logged(talk) == ["by itself"]
-
-
-# -- reads ---------------------------------------------------------------------------------------------------------
-
-
-def test_query_rules_narrow_lists_counts_and_single_reads(talk: Talk) -> None:
-    talk.instance.add_user("joe", "secret", roles=("itil",))
-    kept, hidden = insert(talk, impact="1"), insert(talk, impact="3")
-    script = "if (!gs.hasRole('admin')) current.addQuery('impact', '1').addOrCondition('urgency', '1');"
-    add_rule(talk, script, action_insert=False, action_query=True, collection="task")
-    add_rule(talk, script, action_insert=False, action_query=True)
-    joe = talk.as_user("joe", "secret")
-    reply = joe.get("table/incident", sysparm_query="active=true^NQactive=true")
-    assert [row["sys_id"] for row in reply.result] == [kept["sys_id"]]
-    assert reply.headers["x-total-count"] == "1"
-    assert joe.get(f"table/incident/{kept['sys_id']}").status == 200
-    assert joe.get(f"table/incident/{hidden['sys_id']}").status == 404
-    assert joe.patch("incident", hidden["sys_id"], {"impact": "1"}).status == 404
-    assert joe.delete("incident", hidden["sys_id"]).status == 404
-    assert len(talk.rows("incident")) == 2
-
-
-def test_an_aborted_query_finds_nothing(talk: Talk) -> None:
-    insert(talk)
-    add_rule(talk, "current.setAbortAction(true);", action_insert=False, action_query=True)
-    assert talk.rows("incident") == []
-
-
-def test_a_query_rule_that_queries_its_own_table_comes_to_an_end(talk: Talk) -> None:
-    insert(talk)
-    script = (
-        "var r = new GlideRecord('incident'); r.query(); gs.info(r.getRowCount()); current.addQuery('impact', '9');"
-    )
-    add_rule(talk, script, action_insert=False, action_query=True)
-    assert talk.rows("incident") == []
-    assert logged(talk) == ["1"]
-
-
-def test_scripts_meet_query_rules_too_unless_they_set_workflow_false(talk: Talk) -> None:
-    insert(talk)
-    add_rule(talk, "current.addQuery('impact', '9');", action_insert=False, action_query=True)
-    script = "var r = new GlideRecord('incident'); r.setWorkflow(on); r.query(); gs.info(on + ' ' + r.getRowCount());"
-    add_rule(talk, f"[true, false].forEach(function (on) {{ {script} }});", collection="problem")
-    talk.post("problem", {})
-    assert sorted(logged(talk)) == ["false 1", "true 0"]
-
-
-def test_display_rules_fill_the_scratchpad_and_change_only_what_is_shown(talk: Talk) -> None:
-    script = "g_scratchpad.greeting = 'hello ' + gs.getUserName(); current.short_description = 'shown'; g_scratchpad.list = [1, 2];"
-    add_rule(talk, script, when="before_display")
-    record = insert(talk)
-    instance = talk.instance
-    stored = instance.read("incident", record["sys_id"]) or {}
-    shown = instance.scripts.display("incident", stored, instance.acting("admin"))
-    assert shown.scratchpad == {"greeting": "hello admin", "list": [1, 2]}
-    assert shown.values["short_description"] == "shown"
-    assert instance.read("incident", record["sys_id"]) == stored
-
-
 # -- defaults and includes -----------------------------------------------------------------------------------------
 
 
@@ -483,13 +337,3 @@ def test_an_include_of_a_scope_is_reached_through_it(talk: Talk) -> None:
     add_include(talk, "Tool", "var Tool = { say: function () { return 'scoped'; } };", api_name="x_acme_app.Tool")
     add_rule(talk, "current.description = x_acme_app.Tool.say() + typeof Tool;")
     assert insert(talk)["description"] == "scopedundefined"
-
-
-def test_a_reset_forgets_rules_and_jobs(talk: Talk) -> None:
-    talk.control("PUT", "switches", {"async_rule_delay_ms": 600_000})
-    add_rule(talk, "current.description = 'ran';")
-    add_rule(talk, "gs.info('ran');", when="async")
-    insert(talk)
-    talk.control("POST", "reset")
-    assert talk.control("GET", "jobs") == {"pending": 0}
-    assert insert(talk)["description"] == ""
