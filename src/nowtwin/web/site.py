@@ -7,6 +7,7 @@
 | `/nav_to.do?uri=`, `/now/nav/ui/classic/params/target/` | redirect to a list or a form |
 | `/login.do`, `/logout.do` | session |
 | `/sys_attachment.do?sys_id=` | a file |
+| `/oauth_auth.do` | consent for an OAuth client |
 | `/angular.do`, `/xmlhttp.do`, `/sn_appclient_upload_processor.do` | for now-sdk (`tools`) |
 """
 
@@ -19,7 +20,7 @@ from nowtwin.errors import Refused
 from nowtwin.http import Answer, Request
 from nowtwin.instance import Instance
 from nowtwin.sign_in import authenticate, cookie
-from nowtwin.web import sign_in, tools
+from nowtwin.web import authorize, sign_in, tools
 from nowtwin.web.files import send_file
 from nowtwin.web.forms import show_form, take_form
 from nowtwin.web.frame import STYLE, failure, redirect
@@ -101,7 +102,12 @@ def _page(instance: Instance, request: Request, visitor: Visitor) -> Answer:
         return send_file(instance, request)
     if found := _LIST.fullmatch(path):
         return show_list(instance, request, found["table"])
-    table = path.strip("/").removesuffix(".do")
+    take = authorize.authorize if path == authorize.PATH else _form
+    return take(instance, request, visitor)
+
+
+def _form(instance: Instance, request: Request, visitor: Visitor) -> Answer:
+    table = request.path.strip("/").removesuffix(".do")
     if request.method == "POST":
         return take_form(instance, request, visitor, table)
     return show_form(instance, request, visitor, table)
