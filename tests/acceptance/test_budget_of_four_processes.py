@@ -14,12 +14,14 @@ from tests.support.program import Program, interrupt
 
 async def _until_live(dsn: str) -> None:
     async with Database(dsn) as database:
-        while True:
-            async with database.transaction() as connection:
-                cursor = await connection.execute("SELECT bool_and(phase = 'live') FROM nowbridge.replica_table")
-                if await cursor.fetchone() == (True,):
-                    return
+        while not await _all_live(database):
             await asyncio.sleep(0.1)
+
+
+async def _all_live(database: Database) -> bool:
+    async with database.transaction() as connection:
+        cursor = await connection.execute("SELECT bool_and(phase = 'live') FROM nowbridge.replica_table")
+        return await cursor.fetchone() == (True,)
 
 
 @pytest.mark.timeout(240)

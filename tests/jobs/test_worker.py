@@ -163,7 +163,9 @@ async def test_a_table_that_was_dropped_stops_itself_and_no_other(bench: Bench) 
         bench.twin.instance.insert("sys_user", {"user_name": "ada", "name": "Ada"}, user="admin")
         bench.twin.instance.clock.advance(10)
         await until(bench, "SELECT count(*) FROM sys_user WHERE user_name = 'ada'", 1)
-        failing = "SELECT m.last_error->>'code' FROM nowbridge.stream m JOIN nowbridge.replica_table t ON t.id = table_id"
+        failing = (
+            "SELECT m.last_error->>'code' FROM nowbridge.stream m JOIN nowbridge.replica_table t ON t.id = table_id"
+        )
         await until(bench, failing + " WHERE source = 'incident'", "database.changed")
 
 
