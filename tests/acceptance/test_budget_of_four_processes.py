@@ -14,7 +14,7 @@ from tests.support.program import Program, interrupt
 
 async def _until_live(dsn: str) -> None:
     async with Database(dsn) as database:
-        while not await _all_live(database):
+        while not await _all_live(database):  # noqa: ASYNC110 - other processes, seen in the database
             await asyncio.sleep(0.1)
 
 
