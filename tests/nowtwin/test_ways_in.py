@@ -9,8 +9,6 @@ from tests.nowtwin.talk import Talk, basic
 
 START = "2025-06-01 00:00:00"
 NOT_AUTHENTICATED = (401, "User Not Authenticated", "Required to provide Auth information")
-_KEYS = "documentation: configure-api-key.md; measured by others: set-up scripts"
-_BASIC = "documentation: basic-auth-restriction.md; measured by others: LH"
 
 
 def _beth(talk: Talk, **columns: str) -> str:
@@ -52,7 +50,11 @@ def _key(talk: Talk, user: str, **columns: str) -> tuple[str, str]:
     return sys_id, talk.control("GET", f"secret?sys_id={sys_id}&element=token")["secret"]
 
 
-@pytest.mark.behaviour("7.2", evidence=_KEYS, switch="api_key_needs_policy")
+@pytest.mark.behaviour(
+    "7.2",
+    evidence="documentation: configure-api-key.md; measured by others: set-up scripts",
+    switch="api_key_needs_policy",
+)
 def test_a_key_signs_in_once_a_policy_has_a_profile_for_it(talk: Talk) -> None:
     _, token = _key(talk, _beth(talk))
     assert token.startswith("now_")
@@ -66,7 +68,7 @@ def test_a_key_signs_in_once_a_policy_has_a_profile_for_it(talk: Talk) -> None:
     assert keyed.post("incident", {}).result["sys_created_by"] == "beth"
 
 
-@pytest.mark.behaviour("7.2", evidence=_KEYS)
+@pytest.mark.behaviour("7.2", evidence="documentation: configure-api-key.md; measured by others: set-up scripts")
 def test_a_policy_with_profiles_takes_only_these_ways(talk: Talk) -> None:
     _, token = _key(talk, _beth(talk))
     policy = _open_to_keys(talk)
@@ -79,7 +81,7 @@ def test_a_policy_with_profiles_takes_only_these_ways(talk: Talk) -> None:
     assert _by_key(talk, token).get("table/incident").status == 200
 
 
-@pytest.mark.behaviour("7.2", evidence=_KEYS)
+@pytest.mark.behaviour("7.2", evidence="documentation: configure-api-key.md; measured by others: set-up scripts")
 def test_a_key_in_the_url_needs_a_profile_of_its_own_and_is_no_filter(talk: Talk) -> None:
     _, token = _key(talk, _beth(talk))
     talk.post("incident", {})
@@ -92,7 +94,7 @@ def test_a_key_in_the_url_needs_a_profile_of_its_own_and_is_no_filter(talk: Talk
     assert token not in str(call)
 
 
-@pytest.mark.behaviour("7.2", evidence=_KEYS)
+@pytest.mark.behaviour("7.2", evidence="documentation: configure-api-key.md; measured by others: set-up scripts")
 def test_a_key_ends_with_its_time_its_flag_its_user(talk: Talk) -> None:
     talk.control("PUT", "clock", {"set": START, "rate": 0})
     talk.control("PUT", "switches", {"api_key_needs_policy": False})
@@ -134,7 +136,7 @@ def test_a_multi_factor_account_shows_a_code_behind_its_password(talk: Talk) -> 
     assert (wrong.status, "x-mfa_token" in wrong.headers) == (401, False)
 
 
-@pytest.mark.behaviour("7.2", evidence=_BASIC)
+@pytest.mark.behaviour("7.2", evidence="documentation: basic-auth-restriction.md; measured by others: LH")
 def test_the_restriction_of_basic_lets_only_named_accounts_in(talk: Talk) -> None:
     talk.control("PUT", "clock", {"set": START, "rate": 0})
     user = _beth(talk)
