@@ -28,6 +28,8 @@ _SAME = {
     "%": "ENDSWITH",
 }
 TEXT_QUERY = "123TEXTQUERY321"
+_TEXT_GROUP = "123TEXTINDEXGROUP321"
+"""Names the index that a text query goes to; every text column is looked at here, so it says nothing."""
 _AFTER_JOIN = ("ORDERBY", "GROUPBY", "NQ", "JOIN", "RLQUERY", "EQ")
 _ESCAPED_CARET = "\x00"
 
@@ -102,7 +104,7 @@ class _Reader:
         while self._at < len(self._parts):
             part = self._parts[self._at]
             self._at += 1
-            if part and part != "EQ":
+            if part and part != "EQ" and not part.startswith(_TEXT_GROUP):
                 self._take(part)
         groups = tuple(tuple(tuple(clause) for clause in group) for group in self._groups)
         return Query(groups, tuple(self._order), tuple(self._group_by))

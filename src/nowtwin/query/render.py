@@ -14,8 +14,12 @@ from nowtwin.query.parse import Clause, Condition, Group, Query, RelatedList, Te
 from nowtwin.switches import Switches
 from nowtwin.values import DATE_TIME_TYPES, DATE_TYPES, EXACT_TYPES, NUMERIC_TYPES, Stored, number_of, truth_of
 
-ME = "90d1921e5f510100a9ad2572f2b477fe"
-"""The `sys_filter_option_dynamic` row "Me"."""
+TAGS = "sys_tags"
+_MY_GROUPS = "gs.getUser().getMyGroups()"
+_TAGGED = {
+    **dict.fromkeys(("=", "IN", "ISNOTEMPTY", "LIKE"), "EXISTS"),
+    **dict.fromkeys(("!=", "NOT IN", "ISEMPTY", "NOT LIKE", "DOESNOTHAVE", "EXCLUDING"), "NOT EXISTS"),
+}
 _NONE = "0"
 _ALL = "1"
 _ESCAPED = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
@@ -81,6 +85,8 @@ class Conditions:
         return _join(" OR ", terms) if terms else None
 
     def _condition(self, condition: Condition) -> Sql | None:
+        if isinstance(condition, Term) and condition.field.partition(".")[0] == TAGS:
+            return self._tagged(condition)
         if isinstance(condition, Term):
             field = self._source.field(condition.field)
             operator = _OPERATORS.get(condition.operator)
@@ -247,7 +253,21 @@ class Conditions:
         return Sql(f"CAST(strftime('{form}', {local}) AS INTEGER) {sign} ?", (self._moment.zone.key, wanted))
 
     def dynamic(self, field: Field, term: Term) -> Sql | None:
-        return Sql(f"{field.sql} = ?", (self._moment.user_id,)) if term.value == ME else None
+        """The value that an active row of sys_filter_option_dynamic works out; other scripts than these are dropped."""
+        script = self._dynamic_script(term.value)
+        if script == _MY_GROUPS:
+            self._source.storage.ensure("sys_user_grmember", ("user", "group"))
+            self._source.roots.add("sys_user_grmember")
+            mine = 'SELECT "group" FROM sys_user_grmember WHERE user = ?'
+            return Sql(f"{field.sql} IN ({mine})", (self._moment.user_id,))
+        value = dates.evaluate(script, self._moment)
+        return None if value is None else Sql(f"{field.sql} = ?", (value,))
+
+    def _dynamic_script(self, sys_id: str) -> str:
+        row = self._source.storage.get("sys_filter_option_dynamic", sys_id)
+        if row is None or row.get("active") == "false":
+            return ""
+        return str(row.get("script") or "").strip().rstrip(";")
 
     def instance_of(self, field: Field, term: Term) -> Sql | None:
         dictionary = self._source.dictionary
@@ -265,9 +285,24 @@ class Conditions:
         children = f"SELECT {key.sql} FROM {inner.from_clause()} JOIN below ON {parent.sql} = below.id"  # noqa: S608 - built from quoted names
         tree = f"WITH RECURSIVE below(id) AS (SELECT ? UNION {children}) SELECT id FROM below"  # noqa: S608 - built from quoted names
         self._source.roots.update(inner.roots)
-        return Sql(f"{field.sql} IN ({tree})", (term.value.rpartition("@")[2],))
+        top = term.value.rpartition("@")[2]
+        if term.operator == "IN_HIERARCHY_DYNAMIC":
+            top = dates.evaluate(self._dynamic_script(top), self._moment) or top
+        return Sql(f"{field.sql} IN ({tree})", (top,))
 
     # -- whole-record conditions -------------------------------------------------------------------------------
+
+    def _tagged(self, term: Term) -> Sql | None:
+        """`sys_tags.<label>=<label>`: whether the record has a tag (label_entry); without a label: any tag."""
+        wanted = _TAGGED.get(term.operator)
+        if wanted is None:
+            return None
+        self._source.storage.ensure("label_entry", ("label", "table_key"))
+        self._source.roots.add("label_entry")
+        labels = tuple(filter(None, term.value.split(",")))
+        marks = f" AND label IN ({', '.join('?' * len(labels))})" if labels else ""
+        entry = f"SELECT 1 FROM label_entry WHERE table_key = {self._source.alias}.sys_id{marks}"  # noqa: S608 - marks only
+        return Sql(f"{wanted} ({entry})", labels)
 
     def _text_search(self, search: TextSearch) -> Sql | None:
         """Every word in some text column. The platform's index also ranks and stems, which no client relies on."""
