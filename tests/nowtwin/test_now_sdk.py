@@ -4,6 +4,7 @@ Evidence: the tool itself. It is installed once into `.cache/now-sdk` of the che
 cannot be installed, these tests are skipped and say so.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -15,7 +16,10 @@ import pytest
 from nowtwin.testing import RunningServer
 from tests.nowtwin.talk import Talk
 
-pytestmark = pytest.mark.behaviour("8.2", evidence="recorded exchange: now-sdk 4.9.0 itself")
+pytestmark = [
+    pytest.mark.behaviour("8.2", evidence="recorded exchange: now-sdk 4.9.0 itself"),
+    pytest.mark.timeout(900),
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 SDK = ROOT / ".cache" / "now-sdk"
@@ -63,23 +67,21 @@ def _run(folder: Path, *command: str, environment: dict[str, str] | None = None)
 
 
 @pytest.fixture(scope="session")
-def now_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program, installed once for all runs."""
-    program = SDK / "node_modules" / ".bin" / "now-sdk"
-    if program.exists():
-        return program
+def now_sdk() -> Path:
+    """The program, installed once for all runs; test processes that run in parallel wait for the one that installs."""
     if shutil.which("npm") is None:
         pytest.skip("now-sdk is not tried: there is no npm on this machine")
-    made = tmp_path_factory.mktemp("now-sdk")
-    (made / "package.json").write_text(json.dumps({"name": "tools", "version": "1.0.0", "private": True}))
-    install = ("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", f"@servicenow/sdk@{VERSION}")
-    done = _run(made, *install)
-    if done.returncode:
-        pytest.skip(f"now-sdk is not tried: npm cannot install @servicenow/sdk {VERSION}: {done.stderr[-400:]}")
-    SDK.parent.mkdir(exist_ok=True)
-    if not program.exists():  # another worker may have been quicker
-        shutil.copytree(made, SDK, symlinks=True, dirs_exist_ok=True)
-    return program
+    SDK.mkdir(parents=True, exist_ok=True)
+    with (SDK / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (SDK / f"made-{VERSION}").is_file():
+            (SDK / "package.json").write_text(json.dumps({"name": "tools", "version": "1.0.0", "private": True}))
+            install = ("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", f"@servicenow/sdk@{VERSION}")
+            done = _run(SDK, *install)
+            if done.returncode:
+                pytest.skip(f"now-sdk is not tried: npm cannot install it: {done.stderr[-400:]}")
+            (SDK / f"made-{VERSION}").touch()
+    return SDK / "node_modules" / ".bin" / "now-sdk"
 
 
 @pytest.fixture(scope="module")
