@@ -1,8 +1,7 @@
--- Operation: tables that were paused, what changed in how things stand, and what a configuration file declares.
+-- Operation: tables that were paused, and what changed in how things stand.
 
 ALTER TABLE nowbridge.replica_table
-    ADD COLUMN paused_at   timestamptz,     -- since when nobody is to work on it; NULL: work goes on
-    ADD COLUMN declared_in text;            -- the configuration file that declares it (decision X28)
+    ADD COLUMN paused_at timestamptz;       -- since when nobody is to work on it; NULL: work goes on
 
 -- How each thing stood when it was last looked at: what makes a notice is a change of this.
 CREATE TABLE nowbridge.condition (
@@ -27,7 +26,7 @@ CREATE TABLE nowbridge.notice (
 -- Which notices are still to be sent by which channel. A row goes when it was delivered or given up.
 CREATE TABLE nowbridge.notice_to_send (
     notice_id   bigint NOT NULL REFERENCES nowbridge.notice ON DELETE CASCADE,
-    channel     text NOT NULL CHECK (channel IN ('log', 'webhook', 'mail')),
+    channel     text NOT NULL CHECK (channel IN ('webhook', 'mail')),
     tries       integer NOT NULL DEFAULT 0,
     next_try_at timestamptz NOT NULL,
     last_error  text,
