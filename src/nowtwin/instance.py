@@ -21,7 +21,6 @@ from nowtwin.calls import Calls
 from nowtwin.clock import Clock, wall_seconds
 from nowtwin.consequences import Consequences
 from nowtwin.data_policies import DataPolicies
-from nowtwin.dictionary import Column
 from nowtwin.faults import Faults
 from nowtwin.inbound_policies import InboundPolicies
 from nowtwin.jwt_bearer import Verifier
@@ -29,6 +28,7 @@ from nowtwin.nodes import Nodes
 from nowtwin.query.dates import Moment
 from nowtwin.query.parse import parse
 from nowtwin.rate_limits import RateLimits
+from nowtwin.raw_rows import RawRows
 from nowtwin.reading import Reader, Wanted
 from nowtwin.records import Record, Records, Written, texts_of
 from nowtwin.registry import Registry
@@ -43,14 +43,12 @@ from nowtwin.stock import stock_rows
 from nowtwin.storage import Storage, quote
 from nowtwin.switches import Switches
 from nowtwin.users import Accounts, User, zone_of
-from nowtwin.values import NUMERIC_TYPES, Stored, to_stored, truth_of
 from nowtwin.vault import MARK, Vault
 
 ADMIN_ID = "6816f79cc0a8016401c5a33be04be441"
 """The sys_id of System Administrator on every stock instance."""
 OAUTH_CLIENT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 OAUTH_SECRET = "nowtwin-secret"  # noqa: S105 - the documented client of an emulator that listens on loopback
-_BATCH = 2_000
 _KEPT_WRITES = 1_000_000
 _PROPERTIES = {
     "glide.war": "glide-australia-02-11-2026__patch3-05-25-2026_06-10-2026_1842.zip",
@@ -126,6 +124,7 @@ class Instance:
         self.faults = Faults(self.seed)
         self.reader = Reader(self.dictionary, self.storage)
         self.records = Records(self.dictionary, self.storage, self.clock, self.random, self._note)
+        self.raw_rows = RawRows(self.dictionary, self.storage, self.clock, self.records.new_id)
         self.records.rules = self.scripts
         self.records.vault = self.vault
         self.records.checks = (StateModels(self), DataPolicies(self))
@@ -233,44 +232,9 @@ class Instance:
         Missing `sys_id`, `sys_class_name`, stamps and `sys_mod_count` are filled in. Raises ValueError on a column
         that the table does not have, and Refused on an unknown table.
         """
-        if table not in self.dictionary.tables:
-            raise errors.invalid_table(table)
-        root = self.dictionary.root(table)
-        total = 0
-        with self.storage.lock, self.storage.transaction():
-            for batch in _batches(rows):
-                total += self._load_batch(table, root, batch)
+        loaded = self.raw_rows.load(table, rows)
         self.records.numbering.forget()
-        return total
-
-    def _load_batch(self, table: str, root: str, batch: Sequence[Mapping[str, str]]) -> int:
-        stamp = self.clock.stamp()
-        columns = self.dictionary.declared_columns(table)
-        elements = dict.fromkeys(element for row in batch for element in row)
-        defaults: dict[str, Stored] = {"sys_class_name": table, "sys_created_on": stamp, "sys_created_by": "system"}
-        defaults |= {"sys_updated_on": None, "sys_updated_by": "system", "sys_mod_count": 0}
-        names = ["sys_id", *defaults, *(e for e in elements if e not in defaults and e != "sys_id")]
-        series: list[Iterable[Stored]] = []
-        for name in names[1:]:
-            kind = self._kind(table, columns, name)
-            texts = [row.get(name) for row in batch]
-            default = defaults.get(name)
-            if kind in NUMERIC_TYPES:
-                series.append([default if t in {None, ""} else to_stored(kind, t or "") for t in texts])
-            elif kind == "boolean":
-                series.append([truth_of(t) if t else default for t in texts])
-            else:
-                series.append([t or default for t in texts])
-        series = [[row.get("sys_id") or self.records.new_id() for row in batch], *series]
-        created, updated = names.index("sys_created_on"), names.index("sys_updated_on")
-        series[updated] = [u or c for u, c in zip(series[updated], series[created], strict=True)]
-        return self.storage.put_many(root, names, zip(*series, strict=True))
-
-    def _kind(self, table: str, columns: Mapping[str, Column], element: str) -> str:
-        column = columns.get(element)
-        if column is None and element != "sys_class_name":
-            raise ValueError(f"table {table} has no column {element}")
-        return column.type if column else "sys_class_name"
+        return loaded
 
     def insert(self, table: str, values: Mapping[str, str], *, user: str = "admin") -> Record:
         """Insert with all rules. Raises Refused as the API would."""
@@ -309,16 +273,7 @@ class Instance:
     def export(self, table: str) -> Iterator[dict[str, str]]:
         """All stored rows of a table and its classes, in sys_id order, empty columns left out."""
         self.prepare(table)
-        root, last = self.dictionary.root(table), ""
-        classes = set(self.dictionary.classes(table))
-        sql = f"SELECT sys_id FROM {quote(root)} WHERE sys_id > ? ORDER BY sys_id LIMIT {_BATCH}"  # noqa: S608 - quoted name
-        self.storage.ensure(root)
-        while ids := self.storage.rows(sql, (last,)):
-            for (sys_id,) in ids:
-                row = self.storage.get(root, str(sys_id))
-                if row is not None and row.get("sys_class_name", table) in classes:
-                    yield texts_of(row)
-            last = str(ids[-1][0])
+        yield from self.raw_rows.export(table)
 
     def _note(self, written: Written) -> None:
         entry = WriteEntry(written.table, written.sys_id, written.sys_mod_count, written.operation, wall_seconds())
@@ -401,9 +356,3 @@ class Instance:
         self.storage.ensure("sys_properties", ("name", "value"))
         rows = self.storage.rows('SELECT value FROM "sys_properties" WHERE name = ? COLLATE NOCASE', (name,))
         return str(rows[0][0] or "") if rows else ""
-
-
-def _batches(rows: Iterable[Mapping[str, str]]) -> Iterator[Sequence[Mapping[str, str]]]:
-    source = iter(rows)
-    while batch := list(islice(source, _BATCH)):
-        yield batch
