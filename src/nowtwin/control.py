@@ -84,7 +84,7 @@ def answer(instance: Instance, request: Request, client: str) -> Answer:
     """The answer to a control request; 403 for clients that are not on this machine."""
     if not is_local(client):
         return refusal(Refused(403, "The control API answers loopback clients only"))
-    handler = _ROUTES.get((request.method, request.path.removeprefix("/_nowtwin/").rstrip("/")))
+    handler = ROUTES.get((request.method, request.path.removeprefix("/_nowtwin/").rstrip("/")))
     if handler is None:
         return refusal(Refused(404, "No such control", f"{request.method} {request.path}"))
     try:
@@ -285,7 +285,7 @@ def _secret(instance: Instance, request: Request) -> object:
     return {"secret": instance.vault.reveal(request.param("sys_id"), request.param("element"))}
 
 
-_ROUTES: dict[tuple[str, str], Callable[[Instance, Request], object]] = {
+ROUTES: dict[tuple[str, str], Callable[[Instance, Request], object]] = {
     ("POST", "reset"): _reset,
     ("POST", "snapshot"): _snapshot,
     ("POST", "restore"): _restore,

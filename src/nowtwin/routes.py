@@ -1,7 +1,7 @@
 """Which API answers which path, who is asking, and what a refusal looks like: Request in, Answer out, no server."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from nowtwin import errors, nodes, xml_format
@@ -40,10 +40,8 @@ def answer(instance: Instance, request: Request) -> Answer:
     """The answer to a request, refusals included. `request.user` is set by the authentication here."""
     request = _overridden(request)
     try:
-        if request.path == "/oauth_token.do":
-            return oauth.issue_token(instance, request)
-        if request.path == "/oauth_revoke_token.do":
-            return oauth.revoke_token(instance, request)
+        if request.path in OPEN:
+            return OPEN[request.path](instance, request)
         user = authenticate(instance, request)
         request = replace(request.signed_in(user), query=_without_secrets(request))
         allowance = instance.rate_limits.take(user, request)
@@ -72,7 +70,7 @@ def dispatch(instance: Instance, request: Request) -> Answer:
         if request.path.startswith("/api/"):
             _refuse_accept(request)
         request = tiny_url.expanded(instance, xml_format.understood(request))
-    for pattern, handler in _ROUTES:
+    for pattern, handler in ROUTES:
         if found := pattern.fullmatch(request.path):
             done = handler(instance, request, found)
             if pattern is attachment.BYTES:  # a file goes out as it came in
@@ -161,7 +159,12 @@ def _current_user(instance: Instance, request: Request, _found: "re.Match[str]")
     return current_user.read_current_user(instance, request)
 
 
-_ROUTES: tuple[tuple["re.Pattern[str]", Handler], ...] = (
+OPEN: Mapping[str, Callable[[Instance, Request], Answer]] = {
+    "/oauth_token.do": oauth.issue_token,
+    "/oauth_revoke_token.do": oauth.revoke_token,
+}
+"""What is answered before anyone has signed in."""
+ROUTES: tuple[tuple["re.Pattern[str]", Handler], ...] = (
     (TABLE, _table),
     (_STATS, _stats),
     (_BATCH, _batch),
