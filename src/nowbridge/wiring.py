@@ -26,7 +26,7 @@ from nowbridge.model.errors import Retry, Stop
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Pace
-from nowbridge.replica.verify import Verifier
+from nowbridge.replica.upkeep import Upkeep
 from nowbridge.servicenow import auth as auths
 from nowbridge.servicenow.instance import Instance
 from nowbridge.settings import Settings
@@ -281,13 +281,13 @@ def _webhook(url: str) -> notices.Send:
 @asynccontextmanager
 async def verifier_of(
     settings: Settings, database: Database, row: ConnectionRow, tables: Sequence[TableRow]
-) -> AsyncIterator[tuple[Verifier, dict[int, TableLoader]]]:
-    """What verifying these tables of a connection takes: the verifier, and a loader by table id."""
+) -> AsyncIterator[tuple[Upkeep, dict[int, TableLoader]]]:
+    """What verifying these tables of a connection takes: their upkeep, and a loader by table id."""
     opening = instance_of(settings, row.url, opened(settings, row), database=database)
     with calling_for(Purpose.VERIFY):
         async with opening as instance:
             replica = Replica(database, instance, row.id, new_holder(settings), pace_of(settings), now)
-            yield replica.verifier, {table.id: await replica.loader(table.id) for table in tables}
+            yield replica.upkeep, {table.id: await replica.loader(table.id) for table in tables}
 
 
 async def only_connection(connection: Connection, name: str | None) -> ConnectionRow:

@@ -45,3 +45,17 @@ async def test_what_the_settings_say_is_what_is_pruned(program: Program) -> None
                 "SELECT (SELECT count(*) FROM nowbridge.notice), (SELECT count(*) FROM nowbridge.call_tally)"
             )
             assert await counted.fetchone() == (1, 1)
+
+
+async def test_the_rows_of_a_large_table_are_estimated_and_said_to_be(program: Program, account: RunningServer) -> None:
+    await program.store_connection(account.url)
+    assert program.run("replicate", "incident").code == 0
+    (shown,) = program.run("status", "--json").json["tables"]
+    assert (shown["rows"], shown["rows_estimated"]) == (5, False)
+    async with Database(program.settings.database_url) as database, database.session() as connection:
+        await connection.execute("INSERT INTO incident (sys_id) SELECT md5(n::text) FROM generate_series(1, 110000) n")
+        await connection.execute("ANALYZE incident (sys_id)")
+    (shown,) = program.run("status", "--json").json["tables"]
+    assert shown["rows_estimated"]
+    assert 105_000 < shown["rows"] < 115_000
+    assert "~1" in program.run("status").out

@@ -14,7 +14,7 @@ import pytest
 from nowbridge.jobs.notices import Notifier, Send, conditions_of
 from nowbridge.model.errors import Retry, Stop
 from nowbridge.settings import load
-from nowbridge.store import notices, tables
+from nowbridge.store import notices, tables, watches
 from nowbridge.store.notices import Notice
 from nowbridge.wiring import notifier_of
 from nowtwin.testing import RunningServer
@@ -146,6 +146,21 @@ async def test_age_and_values_are_noticed_once_and_paused_tables_are_not(bench: 
     recovering = replace(old, proven_to=now - timedelta(seconds=45))
     assert (states(recovering, "behind")["lag"], states(recovering, "fresh")["lag"]) == ("behind", "fresh")
     assert states(replace(old, paused_at=now)) == {}
+
+
+async def test_deletes_that_wait_for_somebody_are_noticed(bench: Bench) -> None:
+    bench.make_incidents(3)
+    await bench.load("incident")
+    table = await bench.table_id("incident")
+    one = notifier(bench)
+    await one.look()
+    for held in ({"reason": "too_many", "wanted": 99, "rows": 100, "invisible": 0, "since": "x"}, None):
+        async with bench.database.transaction() as connection:
+            await watches.hold(connection, table, held)
+        await one.look()
+        assert await kinds(one) == [], "once per change"
+    told = await bench.rows("SELECT subject, state FROM nowbridge.notice WHERE kind = 'deletes' ORDER BY id")
+    assert told == [("public.incident", "held: too_many"), ("public.incident", "go on")]
 
 
 async def test_two_workers_that_look_at_once_make_one_notice(bench: Bench) -> None:

@@ -30,7 +30,7 @@ _PHASES = {"planned": "yellow", "backfill": "cyan", "live": "green"}
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`tables` in the order in which they were added; `rows` of each is counted. `calls_per_day` are those of the last
+    """`tables` in the order in which they were added; `rows` of each is counted, of a large one estimated. `calls_per_day` are those of the last
     24 hours about each table.
     """
 
@@ -53,10 +53,10 @@ async def read_standing(database: Database, settings: Settings) -> Standing:
 
     at = wiring.now()
     async with database.transaction() as connection:
-        found = [
-            replace(table, rows=await tables.count_rows(connection, table.relation))
-            for table in await tables.status(connection)
-        ]
+        found = []
+        for table in await tables.status(connection):
+            rows, estimated = await tables.about_how_many(connection, table.relation)
+            found.append(replace(table, rows=rows, estimated=estimated))
         since = at - timedelta(seconds=settings.stalled_after_seconds)
         living = await workers.living(connection, seen_since=since)
         calls = await budget.calls_per_day_of_tables(connection)
@@ -99,7 +99,7 @@ def as_table(standing: Standing) -> Table:
         shown.add_row(
             name_of(table),
             Text("paused", "yellow") if table.paused_at else Text(table.phase, _PHASES.get(table.phase, "")),
-            screen.count(table.rows),
+            ("~" if table.estimated else "") + screen.count(table.rows),
             screen.count(table.total_count) if table.phase != "live" else "",
             Text(screen.count(table.hidden), "yellow") if table.hidden else "0",
             f"{speed:,.0f}" if speed else "-",
@@ -201,6 +201,7 @@ def _table_as_json(table: TableStatus, at: datetime) -> dict[str, object]:
         "phase": table.phase,
         "paused_at": table.paused_at,
         "rows": table.rows,
+        "rows_estimated": table.estimated,
         "loaded": table.loaded,
         "total": table.total_count,
         "hidden": table.hidden,

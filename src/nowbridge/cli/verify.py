@@ -11,8 +11,6 @@ import typer
 from nowbridge.cli.entry import AsJson, ConnectionName, ExitCode, examples, open_database, run, settings_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from rich.progress import Progress
 
     from nowbridge.replica.verify import Level, Verdict
@@ -108,25 +106,19 @@ async def _verify_tables(
         require_backfilled(table.phase, table.source)
     verdicts = []
     bars = _bars()
-    async with wiring.verifier_of(settings, database, row, [table for table, _ in chosen]) as (verifier, loaders):
+    async with wiring.verifier_of(settings, database, row, [table for table, _ in chosen]) as (upkeep, loaders):
         with bars if screen.is_terminal() else nullcontext():
             for table, status in chosen:
                 bar = bars.add_task(table.source, total=status.total_count)
                 order = Order(
-                    _proven_to(status),
+                    status.proven_to or await upkeep.proven_to(loaders[table.id]),
                     repair=repair,
                     progress=lambda rows, bar=bar: bars.update(bar, completed=rows),  # type: ignore[misc]
                 )
-                verdict = await verifier.verify(loaders[table.id], order, level)
+                verdict = await upkeep.verify(loaders[table.id], order, level)
                 bars.update(bar, total=verdict.rows, completed=verdict.rows)
                 verdicts.append(verdict)
     return verdicts
-
-
-def _proven_to(status: TableStatus) -> datetime:
-    if status.proven_to is None:
-        raise AssertionError("a live table has a change stream")
-    return status.proven_to
 
 
 def _chosen(rows: list[TableRow], named: list[str]) -> list[TableRow]:

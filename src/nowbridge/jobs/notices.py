@@ -15,10 +15,11 @@ from email.message import EmailMessage
 import structlog
 
 from nowbridge.model.errors import NowbridgeError
-from nowbridge.store import connections, notices, tables
+from nowbridge.store import connections, notices, tables, watches
 from nowbridge.store.database import Database
 from nowbridge.store.notices import Condition, Notice
 from nowbridge.store.tables import TableStatus
+from nowbridge.store.watches import DeleteStatus
 
 log = structlog.get_logger("nowbridge.notices")
 
@@ -43,6 +44,7 @@ class Notifier:
             before = await notices.standing(connection)
             names = {row.schema_name: row.name for row in await connections.every(connection)}
             found = conditions_of(await tables.status(connection), names, before, now=now, lag=self.lag)
+            found += [_held(line) for line in await watches.status(connection)]
             made = await notices.note(connection, found, list(self.channels), now=now)
         for notice in made:
             log.warning(notice.words, subject=notice.subject, kind=notice.kind, state=notice.state, hint=notice.hint)
@@ -116,6 +118,14 @@ def _values(table: TableStatus) -> Condition:
         )
     words = f"{_subject(table)}: values did not fit their column and are NULL"
     return Condition(_subject(table), "values", "some do not fit", words, "Table nowbridge.value_issue names them.")
+
+
+def _held(line: DeleteStatus) -> Condition:
+    name, held = f"{line.relation.schema}.{line.relation.name}", line.watch.held
+    if held is None:
+        return Condition(name, "deletes", "go on", f"{name}: deletes go on again", quiet=True)
+    words = f"{name}: deletes are held until somebody has looked ({held['reason'].replace('_', ' ')})"
+    return Condition(name, "deletes", f"held: {held['reason']}", words, f"Look: `nowbridge deletes {line.source}`.")
 
 
 def _behind(table: TableStatus, was: str | None, now: datetime, lag: timedelta) -> Condition | None:

@@ -6,7 +6,9 @@ the table by counts, compare its keys. What is found is repaired; what is found 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from nowbridge.model.errors import LostLease, NowbridgeError, Park, Retry, Stop
@@ -14,13 +16,14 @@ from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.deletes import Deletes
 from nowbridge.replica.deletion_rules import Hold
 from nowbridge.replica.spec import Clock, Pace
-from nowbridge.replica.verify import Level, Order, Verifier
+from nowbridge.replica.verify import Level, Order, Verdict, Verifier
 from nowbridge.servicenow.instance import Instance
 from nowbridge.store import duties, leases, tables, watches
 from nowbridge.store.database import Database
 from nowbridge.store.duties import DutyLease, Rhythm
 from nowbridge.store.leases import Holder
 
+BUSY_TRIES = 600  # seconds that a duty of the same table may take before somebody who asked is sent away
 UNREADABLE_AGAIN = timedelta(hours=1)  # until a journal that the account may not read is asked for again
 
 
@@ -83,6 +86,62 @@ class Upkeep:
             await duties.finish(connection, lease, next_at=now + interval, calls=done.calls, now=now)
         return done
 
+    async def verify(
+        self,
+        loader: TableLoader,
+        order: Order,
+        level: Level,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> Verdict:
+        """Verify a table because somebody asked for it: under the lease of the same duty, so that no worker compares or
+        repairs the table meanwhile. Raises what the verifier raises, and Retry `verify.busy`.
+        """
+        kind = "check" if level is Level.CHECKED else "compare"
+        lease = await self._claim_for(loader, kind, sleep)
+        async with self._kept(lease):
+            return await self.verifier.verify(loader, replace(order, lease=lease), level)
+
+    async def _claim_for(self, loader: TableLoader, kind: str, sleep: Callable[[float], Awaitable[None]]) -> DutyLease:
+        for _ in range(BUSY_TRIES):
+            async with self.database.transaction() as connection:
+                lease = await duties.claim_for(connection, loader.row.id, kind, self.holder, now=self.clock())
+            if lease is not None:
+                return lease
+            await sleep(1.0)
+        raise Retry(
+            "verify.busy",
+            asked=f"verify {loader.row.source}",
+            answered=f"a worker has been at a check of the same table for more than {BUSY_TRIES} seconds",
+            hint="Try again later, or pause the table first: `nowbridge pause TABLE`.",
+        )
+
+    @asynccontextmanager
+    async def _kept(self, lease: DutyLease) -> AsyncIterator[None]:
+        """Renew the claim while the work goes on, and let go of it at the end."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(self.holder.lease.total_seconds() / 3)
+                async with self.database.transaction() as connection:
+                    await leases.renew(connection, self.holder, now=self.clock())
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            with suppress(asyncio.CancelledError, NowbridgeError):  # a claim that could not be renewed shows at its use
+                await renewing
+            async with self.database.transaction() as connection:
+                await duties.let_go(connection, lease)
+
+    async def proven_to(self, loader: TableLoader) -> datetime:
+        """The instance's time up to which the table's changes are here; of one that cannot be followed, just now."""
+        async with self.database.transaction() as connection:
+            stands = await leases.proven_to(connection, loader.row.id)
+        return stands or await self.instance.server_now() - self.pace.safety_lag
+
     async def _do(self, lease: DutyLease, loader: TableLoader) -> Tended:
         table = loader.row.source
         if lease.kind == "audit":
@@ -91,14 +150,9 @@ class Upkeep:
         level = level_of(lease.kind, loader)
         if level is None:
             return Tended(table, lease.kind)
-        order = Order(await self._proven_to(loader), repair=True, lease=lease)
+        order = Order(await self.proven_to(loader), repair=True, lease=lease)
         verdict = await self.verifier.verify(loader, order, level)
         return Tended(table, lease.kind, verdict.wrong, verdict.removed, verdict.calls, verdict.held)
-
-    async def _proven_to(self, loader: TableLoader) -> datetime:
-        async with self.database.transaction() as connection:
-            stands = await leases.proven_to(connection, loader.row.id)
-        return stands or await self.instance.server_now() - self.pace.safety_lag
 
     async def _interval(self, lease: DutyLease) -> timedelta:
         if lease.kind == "check":

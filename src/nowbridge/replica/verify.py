@@ -32,7 +32,7 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Answer, Instance
 from nowbridge.servicenow.pages import IdSweep
 from nowbridge.servicenow.wire import Page, PageDecoder
-from nowbridge.store import compare, load, tombstones
+from nowbridge.store import compare, duties, load, tombstones
 from nowbridge.store import keys as key_store
 from nowbridge.store.compare import Difference
 from nowbridge.store.database import Connection, Database
@@ -269,12 +269,21 @@ class Verifier:
             answer = await source.read_records(self.instance, loader.row.source, ids, loader.layout.fetched)
             verdict.calls += 1
             page = decoder.decode(answer.body)
-            await self._judge_present(connection, loader, verdict, page, known=known if order.repair else None)
+            await self._judge_present(
+                connection, loader, verdict, page, known=known if order.repair else None, lease=order.lease
+            )
             absent += sorted(set(ids) - set(page.ids))
         return absent
 
     async def _judge_present(
-        self, connection: Connection, loader: TableLoader, verdict: Verdict, page: Page, *, known: int | None
+        self,
+        connection: Connection,
+        loader: TableLoader,
+        verdict: Verdict,
+        page: Page,
+        *,
+        known: int | None,
+        lease: DutyLease | None,
     ) -> None:
         """`known`: repair, and this was the newest tombstone before the rows were read."""
         if not page.rows:
@@ -288,6 +297,8 @@ class Verifier:
             verdict.missing += [difference.sys_id for difference in wrong if not difference.columns]
             verdict.differing += [difference for difference in wrong if difference.columns]
             if known is not None and wrong:
+                if lease is not None:
+                    await duties.require(connection, lease)
                 await tombstones.settle(connection, loader.row.id, loader.target, known=known)
                 merged = await load.merge(connection, loader.target, source="verify", now=self.clock(), repair=True)
                 verdict.repaired += min(merged.inserted + merged.updated, len(wrong))

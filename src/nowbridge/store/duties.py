@@ -69,6 +69,27 @@ async def claim(connection: Connection, connection_id: int, holder: Holder, *, n
     return DutyLease(*row) if row else None
 
 
+async def claim_for(
+    connection: Connection, table_id: int, kind: str, holder: Holder, *, now: datetime
+) -> DutyLease | None:
+    """One duty of one table, due or not, for somebody who asked for it; None while any duty of it is being done."""
+    await connection.execute(
+        "INSERT INTO nowbridge.duty (table_id, kind, next_at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+        (table_id, kind, now),
+    )
+    cursor = await connection.execute(
+        "UPDATE nowbridge.duty SET epoch = epoch + 1, owner = %(owner)s, lease_until = %(until)s"
+        " WHERE (table_id, kind) = (SELECT d.table_id, d.kind FROM nowbridge.duty d"
+        "   WHERE d.table_id = %(table)s AND d.kind = %(kind)s"
+        "     AND NOT EXISTS (SELECT 1 FROM nowbridge.duty o WHERE o.table_id = d.table_id AND o.lease_until > %(now)s)"
+        "   FOR UPDATE OF d SKIP LOCKED)"
+        " RETURNING table_id, kind, failures, epoch",
+        {"table": table_id, "kind": kind, "owner": holder.name, "until": now + holder.lease, "now": now},
+    )
+    row = await cursor.fetchone()
+    return DutyLease(*row) if row else None
+
+
 async def require(connection: Connection, lease: DutyLease) -> None:
     """Make sure that the lease stands, to the end of the transaction. Raises LostLease."""
     cursor = await connection.execute(
@@ -97,6 +118,14 @@ async def give_back(
         "UPDATE nowbridge.duty SET lease_until = NULL, owner = NULL, next_at = %s, last_error = %s,"
         " failures = failures + %s WHERE table_id = %s AND kind = %s AND epoch = %s",
         (next_at, Jsonb(error) if error else None, 1 if error else 0, lease.table_id, lease.kind, lease.epoch),
+    )
+
+
+async def let_go(connection: Connection, lease: DutyLease) -> None:
+    """End a claim by `claim_for`: the duty's own due time stays as it is."""
+    await connection.execute(
+        "UPDATE nowbridge.duty SET lease_until = NULL, owner = NULL WHERE table_id = %s AND kind = %s AND epoch = %s",
+        (lease.table_id, lease.kind, lease.epoch),
     )
 
 

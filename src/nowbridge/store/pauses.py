@@ -1,7 +1,7 @@
-"""Tables that an operator has paused: nobody reads shards or follows changes of them until they are resumed.
+"""Tables that an operator has paused: nobody works on them until they are resumed, not even on their duties.
 
-A paused table's shards and stream are due in the far future, so every claim passes them by, and their epochs are
-raised, so whoever is at work on them stops at his next page. Cursors stay where they are: resuming loses nothing.
+A paused table's shards and stream are due in the far future, so every claim passes them by, and all epochs are
+raised, so whoever is at work on them stops at his next page or before his next repair. Cursors stay where they are: resuming loses nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ async def pause(connection: Connection, table_ids: Sequence[int], *, now: dateti
     await connection.execute(
         f"UPDATE nowbridge.stream SET epoch = epoch + 1, owner = NULL, lease_until = NULL, next_poll_at = {_NEVER}"
         " WHERE table_id = ANY(%s)",
+        (paused,),
+    )
+    await connection.execute(
+        "UPDATE nowbridge.duty SET epoch = epoch + 1, owner = NULL, lease_until = NULL WHERE table_id = ANY(%s)",
         (paused,),
     )
     return paused

@@ -62,7 +62,10 @@ class TableStatus:
     last_error: dict[str, Any] | None
     value_issues: int
     paused_at: datetime | None = None
+    estimated: bool = False  # whether `rows` is Postgres' estimate
 
+
+COUNTED_BELOW = 100_000  # rows; above that an estimate is shown
 
 COLUMNS = "id, connection_id, source, schema_name, relation, query, layout, layout_epoch, phase"
 
@@ -166,6 +169,20 @@ async def count_rows(connection: Connection, relation: Relation) -> int:
     cursor = await connection.execute(sql.SQL("SELECT count(*) FROM {}").format(relation.identifier))
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+async def about_how_many(connection: Connection, relation: Relation) -> tuple[int, bool]:
+    """The rows of a table, and whether that is Postgres' estimate: to count a large table reads all of it."""
+    cursor = await connection.execute(
+        "SELECT CASE WHEN c.reltuples > 0 THEN c.reltuples ELSE s.n_live_tup END::bigint FROM pg_class c"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid"
+        " WHERE n.nspname = %s AND c.relname = %s",
+        (relation.schema, relation.name),
+    )
+    row = await cursor.fetchone()
+    if row is not None and row[0] is not None and row[0] > COUNTED_BELOW:
+        return int(row[0]), True
+    return await count_rows(connection, relation), False
 
 
 async def record_misfits(
