@@ -7,7 +7,7 @@ through the control API and which nothing overrides. With the switch `access_con
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from nowtwin.acl import GRANTED, RuleBook, Verdict
+from nowtwin.acl import GRANTED, Queries, RuleBook, Scripted, Verdict
 from nowtwin.dictionary import Dictionary
 from nowtwin.errors import Refused
 from nowtwin.query.parse import Condition, Query, RelatedList, Term
@@ -39,9 +39,13 @@ class Veil:
     """
 
     table: str
-    alternatives: tuple[tuple[str, ...], ...] = ()
-    required: tuple[str, ...] = ()
+    alternatives: tuple[Queries, ...] = ()
+    required: Queries = ()
     classes: tuple[str, ...] = ()
+
+    @property
+    def scripts(self) -> frozenset[Scripted]:
+        return Verdict(self.alternatives, self.required).scripts
 
 
 class Access:
@@ -111,11 +115,15 @@ class Access:
         return {e: v for e, v in verdicts.items() if not v.never and not v.always}
 
     def sees_path(self, user: User, table: str, path: str) -> bool:
-        """Whether every step of a dotted path may be read, as far as roles say."""
+        """Whether every step of a dotted path may be read, as far as roles say: the columns, and the tables behind
+        references.
+        """
         place: str | None = table
-        for step in path.split("."):
+        for at, step in enumerate(path.split(".")):
             if place is None or place not in self._dictionary.tables:
                 return True
+            if at and self.verdict(user, place, "read").never:
+                return False
             if step in self.hidden_columns(user, place):
                 return False
             column = self._dictionary.column(place, step)
@@ -127,6 +135,14 @@ class Access:
         if not self._enforced():
             return frozenset(elements)
         return frozenset(e for e in elements if not self._field(user, table, e, operation).never)
+
+    def column_verdict(self, user: User, table: str, element: str, operation: str) -> Verdict:
+        """What field rules say about one column of records of exactly this class."""
+        return self._field(user, table, element, operation) if self._enforced() else GRANTED
+
+    def runs_scripts(self) -> bool:
+        """Whether looking at records may run scripts of rules."""
+        return self._enforced() and self._book.has_scripts()
 
     def _field(self, user: User, table: str, element: str, operation: str) -> Verdict:
         return self._book.field_verdict(user, table, element, operation)
@@ -142,11 +158,12 @@ class Access:
         """Raises Refused 403 when the query looks at a column that the user may not read (1.6)."""
         for path, operation in _paths(query):
             if not self._may_query(user, table, path, operation):
-                raise Refused(
-                    403,
-                    "Insufficient rights to query records",
-                    "Field(s) present in the query do not have permission to be read",
-                )
+                raise _unreadable()
+
+    def refuse_paths(self, user: User, table: str, paths: Iterable[str]) -> None:
+        """The same for columns that are grouped by or aggregated."""
+        if not all(self.sees_path(user, table, path) for path in paths):
+            raise _unreadable()
 
     def _may_query(self, user: User, table: str, path: str, operation: str) -> bool:
         element = path.split(".", maxsplit=1)[0]
@@ -163,6 +180,12 @@ class Access:
 
     def _related(self, one: str, other: str) -> bool:
         return one in self._dictionary.lineage(other) or other in self._dictionary.lineage(one)
+
+
+def _unreadable() -> Refused:
+    return Refused(
+        403, "Insufficient rights to query records", "Field(s) present in the query do not have permission to be read"
+    )
 
 
 def _paths(query: Query) -> Iterable[tuple[str, str]]:

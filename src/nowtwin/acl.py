@@ -3,7 +3,8 @@ exploring-access-control-list, acl-rule-types, acl-denial-behavior, c_DefaultDen
 
 A table rule is searched from the class over its ancestors to `*`, a field rule over six levels; any rule that passes
 grants, and where none exists access is granted, apart from the default mode of `*` for tables. A deny-unless rule that
-fails denies whatever else passes. An empty rule denies. A rule with a script denies: scripts of rules are not run.
+fails denies whatever else passes. An empty rule denies. Roles, condition and script of a rule must all pass; verdicts name
+the conditions and scripts that are left to look at a record (`granting`, `veiling`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,8 +14,18 @@ from nowtwin.dictionary import Dictionary
 from nowtwin.storage import Storage
 from nowtwin.users import User
 
-Queries = tuple[str, ...]
-"""Encoded queries that a record must all meet."""
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """The script of a rule; it grants what it sets `answer` to, or else what its last statement came to."""
+
+    sys_id: str
+    name: str
+    script: str
+
+
+Queries = tuple[str | Scripted, ...]
+"""Encoded queries and scripts that a record must all meet."""
 TABLES = ("sys_security_acl", "sys_security_acl_role", "sys_user_role")
 _USED = ("name", "operation", "type", "active", "condition", "applies_to", "script", "advanced", "decision_type")
 
@@ -27,7 +38,7 @@ class Rule:
     roles: frozenset[str]
     condition: str
     applies_to: str
-    scripted: bool
+    script: Scripted | None
     deny_unless: bool
     admin_overrides: bool
 
@@ -50,6 +61,12 @@ class Verdict:
     def never(self) -> bool:
         return not self.alternatives
 
+    @property
+    def scripts(self) -> frozenset[Scripted]:
+        """Those that are to be run before a record is granted."""
+        parts = (*self.required, *(part for alternative in self.alternatives for part in alternative))
+        return frozenset(part for part in parts if isinstance(part, Scripted))
+
 
 GRANTED = Verdict(((),))
 DENIED = Verdict(())
@@ -63,6 +80,7 @@ class RuleBook:
         self._storage = storage
         self._version: tuple[int, ...] | None = None
         self._rules: dict[str, dict[tuple[str, str], tuple[Rule, ...]]] = {}
+        self._scripted = False
         storage.ensure("sys_security_acl", (*_USED, "admin_overrides"))
         storage.ensure("sys_security_acl_role", ("sys_security_acl", "sys_user_role"))
         storage.ensure("sys_user_role", ("name",))
@@ -100,6 +118,11 @@ class RuleBook:
         names = self._rules.get(operation, {})
         return frozenset(element for name, element in names if name in line and element)
 
+    def has_scripts(self) -> bool:
+        """Whether some rule would run a script."""
+        self._refresh()
+        return self._scripted
+
     def _matching(self, operation: str, table: str, element: str) -> tuple[Rule, ...]:
         self._refresh()
         return self._rules.get(operation, {}).get((table, element), ())
@@ -108,6 +131,9 @@ class RuleBook:
         version = self.version()
         if version != self._version:
             self._rules = _by_operation(self._storage)
+            self._scripted = any(
+                rule.script for named in self._rules.values() for rules in named.values() for rule in rules
+            )
             self._version = version
 
 
@@ -128,7 +154,7 @@ def _by_operation(storage: Storage) -> dict[str, dict[tuple[str, str], tuple[Rul
             frozenset(roles.get(sys_id, ())),
             condition.removesuffix("^EQ"),
             applies_to.removesuffix("^EQ"),
-            scripted=advanced == "true" and bool(script.strip()),
+            script=Scripted(sys_id, name, script) if advanced == "true" and script.strip() else None,
             deny_unless=decision in {"deny", "deny_unless"},
             admin_overrides=overrides != "false",
         )
@@ -150,7 +176,7 @@ def _required_roles(storage: Storage) -> Mapping[str, Iterable[str]]:
 
 def _verdict(user: User, rules: Iterable[Rule]) -> Verdict:
     alternatives: list[Queries] = []
-    required: list[str] = []
+    required: list[str | Scripted] = []
     allow_rules = 0
     for rule in rules:
         met = _met(user, rule)
@@ -173,6 +199,6 @@ def _met(user: User, rule: Rule) -> Queries | None:
         return ()
     if rule.roles and rule.roles.isdisjoint(user.roles):
         return None
-    if rule.scripted or not (rule.roles or rule.condition):
+    if not (rule.roles or rule.condition or rule.script):
         return None
-    return tuple(query for query in (rule.condition, rule.applies_to) if query)
+    return tuple(part for part in (rule.condition, rule.applies_to, rule.script) if part)

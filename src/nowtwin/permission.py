@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from nowtwin import errors
 from nowtwin.errors import Refused
+from nowtwin.granting import grants, writable
 from nowtwin.instance import Instance
 from nowtwin.query.parse import Query, Term
 from nowtwin.reading import Wanted
@@ -42,16 +43,20 @@ def insertable(instance: Instance, user: User, table: str, body: Mapping[str, st
     """What of a body the user may set on a new record. Raises Refused 403 where he may create none."""
     actual = body.get("sys_class_name", "")
     actual = actual if actual in instance.dictionary.classes(table) else table
-    if not instance.access.verdict(user, actual, "create").always:
+    verdict = instance.access.verdict(user, actual, "create")
+    new: Mapping[str, str] = body
+    if instance.switches.access_control and not user.admin:
+        new = {**instance.records.defaults(actual, user), **body, "sys_id": ""}
+    if not grants(instance, user, verdict, actual, new):
         raise errors.failed(_DENIED.format("Insert"))
-    kept = instance.access.writable(user, actual, body, "create")
+    kept = writable(instance, user, actual, new, body, "create")
     return {element: text for element, text in body.items() if element in kept}
 
 
 def updatable(instance: Instance, user: User, record: Record, body: Mapping[str, str]) -> dict[str, str]:
     """What of a body the user may change in this record. Raises Refused 403 where he may change nothing."""
     _require(instance, user, record, "write", "Update")
-    kept = instance.access.writable(user, record.table, body, "write")
+    kept = writable(instance, user, record.table, record.values, body, "write")
     return {element: text for element, text in body.items() if element in kept}
 
 
@@ -67,9 +72,5 @@ def require_aggregates(instance: Instance, user: User, table: str) -> None:
 
 def _require(instance: Instance, user: User, record: Record, operation: str, word: str) -> None:
     verdict = instance.access.verdict(user, record.table, operation)
-    granted = verdict.always or (
-        not verdict.never
-        and instance.reader.is_granted(record.table, record.sys_id, verdict, instance.moment(user), instance.switches)
-    )
-    if not granted:
+    if not grants(instance, user, verdict, record.table, record.values):
         raise errors.failed(_DENIED.format(word))

@@ -4,22 +4,24 @@ The page is cut before the rows that the user may not see are taken out, and the
 (servicenow-api.md 1.4, fidelity traps 1 and 2).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nowtwin.access import Veil
-from nowtwin.acl import Verdict
+from nowtwin.acl import Scripted, Verdict
 from nowtwin.dictionary import Dictionary
 from nowtwin.query.dates import Moment
 from nowtwin.query.fields import Field, Source
 from nowtwin.query.parse import Query
 from nowtwin.query.render import Conditions, Sql
-from nowtwin.storage import Storage, quote
+from nowtwin.storage import Storage
 from nowtwin.switches import Switches
 from nowtwin.values import JOURNAL_TYPES, NUMERIC_TYPES, PASSWORD_TYPES, Stored
 from nowtwin.veiling import Veiling
 
+AccessScript = Callable[[Scripted, str, Sequence[str], Moment], Sequence[str]]
+"""Runs the script of an access rule for records of a table in the eyes of the moment; returns those that it passes."""
 UNIQUE = frozenset({"sys_id"})
 _CACHED_COUNTS = 512
 _TIE_SHIFTS = 16
@@ -59,7 +61,8 @@ def where_of(source: Source, conditions: Conditions, wanted: Wanted) -> Sql:
 
 
 class Reader:
-    def __init__(self, dictionary: Dictionary, storage: Storage) -> None:
+    def __init__(self, dictionary: Dictionary, storage: Storage, access_script: AccessScript) -> None:
+        self._access_script = access_script
         self._dictionary = dictionary
         self._storage = storage
         self._counts: dict[tuple[str, tuple[Stored, ...]], tuple[tuple[int, ...], int]] = {}
@@ -75,16 +78,15 @@ class Reader:
         order = conditions.order(wanted.query)
         if order and limit and switches.shuffle_ties and UNIQUE.isdisjoint(o.field for o in wanted.query.order):
             order.append(f"substr({source.alias}.sys_id, {1 + offset // limit % _TIE_SHIFTS})")
-        veiling = Veiling(self._dictionary, self._storage, switches, wanted.moment)
-        flags = [veiling.unseen(wanted.hidden)]
         partly = {path: verdict for path, verdict in wanted.conditional if path in fields}
+        bounds = (-1 if limit is None else limit, offset)
+        ids = _window_sql([f"{source.alias}.sys_id"], source, where, order)
+        passed = self._passed(wanted, partly, ids, (*where.parameters, *bounds))
+        veiling = Veiling(self._dictionary, self._storage, switches, wanted.moment, passed)
+        flags = [veiling.unseen(wanted.hidden)]
         flags += [veiling.granted(wanted.table, verdict) for verdict in partly.values()]
         selected = [f"{source.alias}.sys_id", *(f.text for f in flags), *(_output(field) for field in fields.values())]
-        sql = f"SELECT {', '.join(selected)} FROM {source.from_clause()}"  # noqa: S608 - built from quoted names
-        sql += f" WHERE {where.text}" if where.text else ""
-        sql += f" ORDER BY {', '.join(order)}" if order else ""
-        sql += " LIMIT ? OFFSET ?"
-        bounds = (-1 if limit is None else limit, offset)
+        sql = _window_sql(selected, source, where, order)
         looked = tuple(value for flag in flags for value in flag.parameters)
         rows = self._storage.rows(sql, (*looked, *where.parameters, *bounds))
         if wanted.hidden:
@@ -94,12 +96,17 @@ class Reader:
         granted = dict(zip(partly, columns[2:ahead], strict=True))
         return Page(columns[0], tuple(fields), tuple(fields.values()), columns[ahead:], granted)
 
-    def is_granted(self, table: str, sys_id: str, verdict: Verdict, moment: Moment, switches: Switches) -> bool:
-        """Whether a verdict grants this record."""
-        granted = Veiling(self._dictionary, self._storage, switches, moment).granted(table, verdict)
-        root = self._dictionary.root(table)
-        sql = f"SELECT 1 FROM {quote(root)} AS t WHERE t.sys_id = ? AND {granted.text}"  # noqa: S608 - built from quoted names
-        return bool(self._storage.rows(sql, (sys_id, *granted.parameters)))
+    def _passed(
+        self, wanted: Wanted, partly: Mapping[str, Verdict], sql: str, parameters: Sequence[Stored]
+    ) -> Mapping[Scripted, Sequence[str]]:
+        """What scripts of access rules say about the rows of a page, which `sql` finds without them."""
+        scripts = {script for veil in wanted.hidden for script in veil.scripts}
+        scripts |= {script for verdict in partly.values() for script in verdict.scripts}
+        if not scripts:
+            return {}
+        ids = [str(sys_id) for (sys_id,) in self._storage.rows(sql, parameters)]
+        ordered = sorted(scripts, key=lambda script: script.sys_id)
+        return {script: self._access_script(script, wanted.table, ids, wanted.moment) for script in ordered}
 
     def count(self, wanted: Wanted, switches: Switches) -> int:
         """How many rows match, blind to hidden ones; cached until one of the tables is written."""
@@ -117,6 +124,14 @@ class Reader:
                 self._counts.clear()
             self._counts[sql, where.parameters] = (versions, int(total or 0))
         return int(total or 0)
+
+
+def _window_sql(selected: Sequence[str], source: Source, where: Sql, order: Sequence[str]) -> str:
+    """A page of rows; the limit and the offset are its last parameters."""
+    sql = f"SELECT {', '.join(selected)} FROM {source.from_clause()}"  # noqa: S608 - built from quoted names
+    sql += f" WHERE {where.text}" if where.text else ""
+    sql += f" ORDER BY {', '.join(order)}" if order else ""
+    return f"{sql} LIMIT ? OFFSET ?"
 
 
 def _output(field: Field) -> str:

@@ -1,11 +1,15 @@
 """Verdicts and veils to SQL: which rows of a statement a user does not see, and which records a verdict grants.
 
 Every query of a rule becomes an EXISTS on the record itself, so that a page costs one look-up by sys_id per row,
-however big the table is. A rule's condition that cannot be read grants nothing.
+however big the table is. A rule's condition that cannot be read grants nothing. Scripts of rules have run before, and a
+script here is the list of those records that it passed.
 """
 
+import json
+from collections.abc import Mapping, Sequence
+
 from nowtwin.access import Veil
-from nowtwin.acl import Queries, Verdict
+from nowtwin.acl import Queries, Scripted, Verdict
 from nowtwin.dictionary import Dictionary
 from nowtwin.query.dates import Moment
 from nowtwin.query.fields import Source
@@ -22,11 +26,19 @@ _NONE = Sql("0")
 class Veiling:
     """Renders for rows under the alias `t`, in the eyes of whom the moment names."""
 
-    def __init__(self, dictionary: Dictionary, storage: Storage, switches: Switches, moment: Moment) -> None:
+    def __init__(
+        self,
+        dictionary: Dictionary,
+        storage: Storage,
+        switches: Switches,
+        moment: Moment,
+        passed: Mapping[Scripted, Sequence[str]],
+    ) -> None:
         self._dictionary = dictionary
         self._storage = storage
         self._switches = switches
         self._moment = moment
+        self._passed = passed
 
     def unseen(self, veils: tuple[Veil, ...]) -> Sql:
         """True for rows that one of the veils covers."""
@@ -48,7 +60,16 @@ class Veiling:
         return Sql(f"({of_class.text} AND NOT {granted.text})", (*of_class.parameters, *granted.parameters))
 
     def _all(self, table: str, queries: Queries, *, closed: bool = True) -> Sql:
-        return _every([self._meets(table, query, closed=closed) for query in queries])
+        return _every(
+            [
+                self._passes(part) if isinstance(part, Scripted) else self._meets(table, part, closed=closed)
+                for part in queries
+            ]
+        )
+
+    def _passes(self, script: Scripted) -> Sql:
+        ids = json.dumps(list(self._passed[script]))
+        return Sql("t.sys_id IN (SELECT value FROM json_each(?))", (ids,))
 
     def _meets(self, table: str, query: str, *, closed: bool) -> Sql:
         source = Source(self._dictionary, self._storage, table, "h")

@@ -102,7 +102,7 @@ class Engine:
 
     def _complain(self, scope: Scope, running: Running, message: str, line: int) -> None:
         """An error of a script as the system log shows it."""
-        place = f"sys_script.{running.sys_id}.script" if running.sys_id else running.name
+        place = f"{running.table}.{running.sys_id}.script" if running.sys_id else running.name
         text = f"{message}\n   Caused by error in {place}" + (f" at line {line}" if line else "")
         with self._platform.storage.lock:
             log(scope, Line("2", f"{text} ({running.name})", _SOURCE))

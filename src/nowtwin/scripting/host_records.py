@@ -14,6 +14,7 @@ from nowtwin.aggregating import Asked as AggregateAsked
 from nowtwin.aggregating import Having, Measure, Ordering, aggregate
 from nowtwin.display import Displays
 from nowtwin.errors import Refused
+from nowtwin.granting import grants, writable
 from nowtwin.query.fields import Source
 from nowtwin.query.parse import Group, Order, Query, Term, parse
 from nowtwin.reading import Wanted
@@ -237,9 +238,11 @@ def _insert(scope: Scope, write: Write) -> Record:
     platform.prepare(write.table)
     body: Mapping[str, str] = write.values
     if write.manner.secure:
-        if not platform.access.verdict(scope.user, write.table, "create").always:
+        new = {**platform.records.defaults(write.table, scope.user), **body, "sys_id": ""}
+        verdict = platform.access.verdict(scope.user, write.table, "create")
+        if not grants(platform, scope.user, verdict, write.table, new):
             raise Refused(403, "Operation Failed", "ACL Exception Insert Failed due to security constraints")
-        kept = platform.access.writable(scope.user, write.table, body, "create")
+        kept = writable(platform, scope.user, write.table, new, body, "create")
         body = {element: text for element, text in body.items() if element in kept}
     switches = script_switches(platform.switches)
     return platform.records.insert(write.table, body, scope.user, switches, manner=_manner(write))
@@ -254,7 +257,7 @@ def _update(scope: Scope, write: Write) -> Record:
     record = _stored(scope, write)
     body: Mapping[str, str] = write.values
     if write.manner.secure:
-        kept = platform.access.writable(scope.user, record.table, body, "write")
+        kept = writable(platform, scope.user, record.table, record.values, body, "write")
         body = {element: text for element, text in body.items() if element in kept}
         _require(scope, record, "write")
     return platform.records.update(record, body, scope.user, script_switches(platform.switches), manner=_manner(write))
@@ -297,10 +300,7 @@ def _require(scope: Scope, record: Record, operation: str) -> None:
 def may(scope: Scope, record: Record, operation: str) -> bool:
     platform = scope.platform
     verdict = platform.access.verdict(scope.user, record.table, operation)
-    if verdict.always or verdict.never:
-        return verdict.always
-    moment = platform.moment(scope.user)
-    return platform.reader.is_granted(record.table, record.sys_id, verdict, moment, platform.switches)
+    return grants(platform, scope.user, verdict, record.table, record.values)
 
 
 def _manner(write: Write) -> Manner:

@@ -33,14 +33,14 @@ class _RowSource(Source):
 
     def __init__(self, dictionary: Dictionary, storage: Storage, subject: Subject) -> None:
         super().__init__(dictionary, storage, subject.table)
-        self._subject = subject
+        self.subject = subject
         self._used: dict[str, Stored] = {"sys_id": subject.values.get("sys_id")}
 
     def _column_sql(self, place: Place, element: str) -> str:
         if place.alias != self.alias:
             return super()._column_sql(place, element)
         column = self.dictionary.column(self.table, element)
-        text = self._subject.values.get(element, "")
+        text = self.subject.values.get(element, "")
         self._used[element] = to_stored(column.type, text) if column else None
         return f"{self.alias}.{quote(element)}"
 
@@ -56,7 +56,19 @@ def meets(
 ) -> bool:
     """Terms that cannot be read hold, as they do in reads."""
     source = _RowSource(dictionary, storage, subject)
-    where = Conditions(source, switches, moment).where(_without_changes(subject, query))
+    return _holds(storage, source, Conditions(source, switches, moment), query)
+
+
+def surely_meets(
+    dictionary: Dictionary, storage: Storage, subject: Subject, query: Query, switches: Switches, moment: Moment
+) -> bool:
+    """As `meets`, but a query with a term that cannot be read fails: conditions of access rules."""
+    source = _RowSource(dictionary, storage, subject)
+    return _holds(storage, source, Conditions(source, switches, moment, closed=True), query)
+
+
+def _holds(storage: Storage, source: _RowSource, conditions: Conditions, query: Query) -> bool:
+    where = conditions.where(_without_changes(source.subject, query))
     if where is None:
         return True
     sql, parameters = source.statement(where.text)

@@ -1,9 +1,11 @@
 """What scripts need of the instance they run on."""
 
+from collections.abc import Mapping
 from random import Random
 from typing import Protocol
 
 from nowtwin.access import Access
+from nowtwin.acl import Scripted
 from nowtwin.clock import Clock
 from nowtwin.dictionary import Dictionary
 from nowtwin.query.dates import Moment
@@ -12,6 +14,17 @@ from nowtwin.records import Records
 from nowtwin.storage import Storage
 from nowtwin.switches import Switches
 from nowtwin.users import User
+
+
+class AccessRuling(Protocol):
+    def passes(self, script: Scripted, table: str, values: Mapping[str, str], user: User) -> bool: ...
+
+
+class AccessScripted(Protocol):
+    """The part of the scripts that scripts themselves need: access rules for GlideRecordSecure."""
+
+    @property
+    def access(self) -> AccessRuling: ...
 
 
 class Platform(Protocol):
@@ -25,6 +38,8 @@ class Platform(Protocol):
     random: Random
     url: str
 
+    @property
+    def scripts(self) -> AccessScripted: ...
     def prepare(self, table: str) -> None: ...
     def property(self, name: str) -> str: ...
     def moment(self, user: User) -> Moment: ...

@@ -25,6 +25,8 @@ class Running:
     name: str
     sys_id: str
     record: str
+    table: str = "sys_script"
+    """Where the script stands; empty for one without a record of its own."""
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from nowtwin.accept import SYSTEM_COLUMNS, Acceptance
 from nowtwin.clock import later
 from nowtwin.query.parse import Query, Term
 from nowtwin.schema import stock_default_scripts
+from nowtwin.scripting.access_scripts import AccessScripts
 from nowtwin.scripting.business_rules import ENGINES_AT, Rule, RuleBook, version_of
 from nowtwin.scripting.engine import Engine
 from nowtwin.scripting.host_records import Queries, query_of, script_switches
@@ -41,6 +42,7 @@ class Scripts:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._engine = Engine(platform, Queries(self._restrict))
+        self.access = AccessScripts(platform, self._engine)
         self._known: tuple[tuple[int, int, bool], RuleBook] | None = None
         self.jobs = Jobs()
 
@@ -69,7 +71,7 @@ class Scripts:
     def may_block(self, *, writes: bool) -> bool:
         """Whether a request may have to wait for scripts, so that it should not run where others are served."""
         book = self._book()
-        return not book.empty and (writes or book.reads)
+        return (not book.empty and (writes or book.reads)) or self._platform.access.runs_scripts()
 
     def before(self, pending: Pending, *, engines_ran: bool) -> None:
         for rule in self._book().of(pending.table, "before", pending.operation):
