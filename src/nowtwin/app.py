@@ -7,20 +7,22 @@ compression of large bodies run in a thread, so that other requests go on meanwh
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 from starlette.routing import Route, Router
 
-from nowtwin import control, faults, limits, nodes, routes, sign_in
+from nowtwin import control, fault_answers, limits, nodes, routes, sign_in
 from nowtwin.admission import TurnedAwayError
 from nowtwin.apis import table
 from nowtwin.calls import Call
 from nowtwin.clock import skewed, wall_seconds
-from nowtwin.faults import FaultRule, Target
+from nowtwin.faults import FaultRule, Latency, Operation, Target
 from nowtwin.http import Answer, Request, query_pairs
 from nowtwin.instance import Instance
+from nowtwin.nodes import Node
 from nowtwin.web import site
 
 Scope = MutableMapping[str, Any]
@@ -44,6 +46,16 @@ class Connections(Protocol):
     def abort(self, client: tuple[str, int]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A request with what lies in wait for it: the fault that strikes it, and its latency."""
+
+    request: Request
+    rule: FaultRule | None
+    pace: Latency
+    call: Call
+
+
 class App:
     """Serves one Instance."""
 
@@ -65,58 +77,89 @@ class App:
             answer = await asyncio.to_thread(control.answer, self._instance, request, scope["client"][0])
             await self._send(send, request, answer)
             return
-        target = Target(request.method, request.path, sign_in.claimed_user(self._instance, request))
         call = self._instance.calls.start(request.method, request.path, _journal_params(request), wall_seconds())
-        call.user = target.user
         try:
-            await self._serve(scope, receive, send, request, target, call)
+            await self._serve(scope, receive, send, self._turn(request, call))
         finally:
             self._instance.calls.finish(call, wall_seconds())
 
-    async def _serve(
-        self, scope: Scope, receive: Receive, send: Send, request: Request, target: Target, call: Call
-    ) -> None:
-        rule = self._instance.faults.strike(target)
-        call.fault = rule.kind if rule else None
-        if self._instance.faults.latency.rtt:
-            await asyncio.sleep(self._instance.faults.latency.rtt)
+    def _turn(self, request: Request, call: Call) -> _Turn:
+        """What lies in wait for a request; counts it at the fault rules."""
+        faults = self._instance.faults
+        target = Target(request.method, request.path, sign_in.claimed_user(self._instance, request))
+        rule = faults.strike(target)
+        call.user, call.fault = target.user, rule.kind if rule else None
+        return _Turn(request, rule, faults.latency.at(target), call)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, turn: _Turn) -> None:
+        rule, instance = turn.rule, self._instance
+        if turn.pace.rtt:
+            await asyncio.sleep(turn.pace.rtt)
+        if rule and rule.operation:
+            await self._operate(rule.operation, turn.call)
         if rule and rule.kind == "drop_before":
             await asyncio.sleep(rule.seconds)
             await self._cut(scope, receive)
             return
-        node = self._instance.nodes.pick(sign_in.cookie(request, nodes.COOKIE))
+        node = instance.nodes.pick(sign_in.cookie(turn.request, nodes.COOKIE))
         nodes.CURRENT.set(node)
         with skewed(node.skew):
-            answer = await self._answer(scope, request, rule, call)
-            call.status = answer.status
+            answer = self._node_is_out(node) or await self._answer(scope, turn)
+            turn.call.status = answer.status
             if rule and rule.kind == "drop_after":
                 await self._cut(scope, receive)
                 return
-            await self._send(send, request, answer, rule)
+            await self._send(send, turn.request, answer, rule)
         if rule and rule.kind == "truncate":
             await self._cut(scope, receive)
 
-    async def _answer(self, scope: Scope, request: Request, rule: FaultRule | None, call: Call) -> Answer:
+    async def _operate(self, operation: Operation, call: Call) -> None:
+        """The control operation of a fault, before the request that it strikes; a refused one shows in the journal."""
+        refused = await asyncio.to_thread(control.operate, self._instance, operation)
+        if refused:
+            call.fault = f"operation refused: {refused}"
+
+    def _node_is_out(self, node: Node) -> Answer | None:
+        outage = self._instance.nodes.outage(node, self._instance.clock.now())
+        if outage is None:
+            return None
+        return fault_answers.upgrading() if outage.upgrading else fault_answers.gateway(outage.status)
+
+    async def _answer(self, scope: Scope, turn: _Turn) -> Answer:
         """What the node answers once the request's turn has come; service time is spent inside that turn."""
-        replaced = faults.replacement(rule) if rule else None
+        rule, request, instance = turn.rule, turn.request, self._instance
+        in_json = instance.switches.overload_in_json
+        replaced = fault_answers.replacement(rule, overload_in_json=in_json) if rule else None
         if rule and replaced:
             await asyncio.sleep(rule.seconds)
             return replaced
-        instance = self._instance
         session = sign_in.cookie(request, "JSESSIONID")
         known = instance.accounts.session_user(session) is not None
         try:
             async with instance.admission.admit(request.path, session if known else "", instance.switches):
-                if rule and rule.seconds:
-                    await asyncio.sleep(rule.seconds)
-                answer = await self._execute(scope, request)
-                call.rows = answer.rows
-                answer, seconds = limits.in_time(answer, request.path, instance.faults.latency, instance.switches)
+                with skewed(-await self._wait(rule), onto=True):
+                    answer = await self._execute(scope, request)
+                turn.call.rows = answer.rows
+                answer, seconds = limits.in_time(answer, request.path, turn.pace, instance.switches)
                 if seconds:
                     await asyncio.sleep(seconds)
         except TurnedAwayError as turned:
             return limits.turned_away(turned.place, instance.switches)
-        return faults.spoiled(rule, answer) if rule else answer
+        return fault_answers.spoiled(rule, answer) if rule else answer
+
+    async def _wait(self, rule: FaultRule | None) -> float:
+        """What a fault makes a request wait; returns by how many seconds its stamps are late, which is 0 unless its
+        commit is what waited.
+        """
+        if rule is None:
+            return 0.0
+        began = self._instance.clock.now()
+        if rule.seconds and rule.kind != "drip":
+            await asyncio.sleep(rule.seconds)
+        if rule.kind != "late_commit":
+            return 0.0
+        waited = (self._instance.clock.now() - began).total_seconds()
+        return waited if rule.behind is None else rule.behind
 
     async def _execute(self, scope: Scope, request: Request) -> Answer:
         if _url_length(scope, request) > self._instance.switches.url_limit:
@@ -141,7 +184,10 @@ class App:
         body = answer.body
         if answer.content_type and body:
             headers.append(("Content-Type", answer.content_type))
-        if len(body) > _WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
+        if rule and rule.kind == "broken_gzip" and body:
+            body = fault_answers.garbled(_gzip(body))
+            headers.append(("Content-Encoding", "gzip"))
+        elif len(body) > _WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
             body = await asyncio.to_thread(_gzip, body) if len(body) > _BIG_BODY else _gzip(body)
             headers.append(("Content-Encoding", "gzip"))
         if answer.status not in {204, 304}:
@@ -151,8 +197,15 @@ class App:
         if rule and rule.kind == "truncate":
             part = body[: max(1, int(len(body) * rule.fraction))]
             await send({"type": "http.response.body", "body": part, "more_body": True})
-        else:
-            await send({"type": "http.response.body", "body": body})
+            return
+        if rule and rule.kind == "drip":
+            for start in range(0, len(body), rule.chunk_bytes):
+                await asyncio.sleep(rule.seconds)
+                await send(
+                    {"type": "http.response.body", "body": body[start : start + rule.chunk_bytes], "more_body": True}
+                )
+            body = b""
+        await send({"type": "http.response.body", "body": body})
 
 
 async def _read(scope: Scope, receive: Receive) -> Request:

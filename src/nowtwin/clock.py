@@ -66,9 +66,11 @@ class Clock:
 
 
 @contextmanager
-def skewed(seconds: float) -> Iterator[None]:
-    """What runs inside, in this task or thread, sees every clock go fast by so many seconds (slow if negative)."""
-    token = _SKEW.set(timedelta(seconds=seconds))
+def skewed(seconds: float, *, onto: bool = False) -> Iterator[None]:
+    """What runs inside, in this task or thread, sees every clock go fast by so many seconds (slow if negative); `onto`
+    adds them to what it is skewed by already.
+    """
+    token = _SKEW.set(timedelta(seconds=seconds) + (_SKEW.get() if onto else timedelta()))
     try:
         yield
     finally:

@@ -11,12 +11,13 @@ from typing import Any
 
 import msgspec
 
+from nowtwin import nesting
 from nowtwin.access import HideRule
 from nowtwin.apps.install import applications
 from nowtwin.clock import STAMP
 from nowtwin.errors import Refused
-from nowtwin.faults import FaultRule, Latency
-from nowtwin.http import Answer, Request, json_answer, refusal
+from nowtwin.faults import FaultRule, Latency, Operation, check_latency
+from nowtwin.http import Answer, Request, json_answer, query_pairs, refusal
 from nowtwin.instance import Instance
 from nowtwin.nodes import Node
 from nowtwin.seeds import load_demo, load_file
@@ -84,9 +85,23 @@ def answer(instance: Instance, request: Request, client: str) -> Answer:
     """The answer to a control request; 403 for clients that are not on this machine."""
     if not is_local(client):
         return refusal(Refused(403, "The control API answers loopback clients only"))
+    return _done(instance, request)
+
+
+def operate(instance: Instance, operation: Operation) -> str:
+    """Do what a fault asks for; returns why it was refused, empty if it was not."""
+    path, _, query = operation.call.partition("?")
+    body = b"" if operation.body is None else msgspec.json.encode(operation.body)
+    done = _done(instance, Request(operation.method, f"/_nowtwin/{path}", query_pairs(query), {}, body))
+    return "" if done.status == 200 else done.body.decode()  # noqa: PLR2004 - HTTP
+
+
+def _done(instance: Instance, request: Request) -> Answer:
     handler = ROUTES.get((request.method, request.path.removeprefix("/_nowtwin/").rstrip("/")))
     if handler is None:
         return refusal(Refused(404, "No such control", f"{request.method} {request.path}"))
+    if request.body[:1] in {b"{", b"["} and nesting.too_deep(request.body):
+        return refusal(Refused(400, "Bad control request", "The body is nested too deeply."))
     try:
         return json_answer(200, handler(instance, request))
     except Refused as refused:
@@ -141,7 +156,12 @@ def _faults(instance: Instance, _request: Request) -> object:
 
 
 def _set_faults(instance: Instance, request: Request) -> object:
-    instance.faults.arm(msgspec.json.decode(request.body, type=list[FaultRule]))
+    rules = msgspec.json.decode(request.body, type=list[FaultRule])
+    for number, rule in enumerate(rules):
+        wanted = rule.operation
+        if wanted and (wanted.method, wanted.call.partition("?")[0]) not in ROUTES:
+            raise ValueError(f"$[{number}].operation: there is no control {wanted.method} {wanted.call}")
+    instance.faults.arm(rules)
     return _faults(instance, request)
 
 
@@ -155,7 +175,9 @@ def _latency(instance: Instance, _request: Request) -> object:
 
 
 def _set_latency(instance: Instance, request: Request) -> object:
-    instance.faults.latency = msgspec.json.decode(request.body, type=Latency)
+    latency = msgspec.json.decode(request.body, type=Latency)
+    check_latency(latency)
+    instance.faults.latency = latency
     return instance.faults.latency
 
 

@@ -1,27 +1,91 @@
 """Faults on demand: rules that make chosen requests fail as real instances do (servicenow-api.md 1.9, 10).
 
-A rule names requests (route, method, table, user), how often it strikes (skip, count, probability; seeded) and a
-kind. The first rule that strikes wins. Latency is apart: seconds per request and per record.
+A rule names requests (route, method, table, user, alone or inside a batch), how often it strikes (skip, count,
+probability; seeded) and a kind. The first rule that strikes wins. Latency is apart: seconds per round trip and per
+record, for all requests or by route, table and user. What a struck client sees is made in `fault_answers`.
 """
 
 import re
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-
-from nowtwin.http import JSON, Answer
+from msgspec import Meta
 
 Kind = Literal[
-    "status", "drop_before", "drop_after", "truncate", "delay", "accepted", "hibernating", "error_in_body", "null_body"
+    "accepted",
+    "broken_gzip",
+    "delay",
+    "drip",
+    "drop_after",
+    "drop_before",
+    "error_in_body",
+    "gateway",
+    "hibernating",
+    "late_commit",
+    "login_page",
+    "null_body",
+    "operation",
+    "overloaded",
+    "status",
+    "truncate",
+    "truncated_json",
+    "unserviced",
 ]
-HIBERNATING = (
-    b"<html><head><title>Instance Hibernating page</title></head><body><h1>Your instance is hibernating</h1>"
-    b"<p>Sign in to the developer site to wake it.</p></body></html>"
+Form = Literal["page", "redirect", "unavailable"]
+Seconds = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+FIELDS: Final[Mapping[Kind, frozenset[str]]] = {
+    "accepted": frozenset({"headers"}),
+    "broken_gzip": frozenset(),
+    "delay": frozenset(),
+    "drip": frozenset({"chunk_bytes"}),
+    "drop_after": frozenset(),
+    "drop_before": frozenset(),
+    "error_in_body": frozenset({"rows"}),
+    "gateway": frozenset({"status", "headers"}),
+    "hibernating": frozenset({"form", "headers"}),
+    "late_commit": frozenset({"behind"}),
+    "login_page": frozenset({"form", "headers"}),
+    "null_body": frozenset({"headers"}),
+    "operation": frozenset({"operation"}),
+    "overloaded": frozenset({"headers"}),
+    "status": frozenset({"status", "body", "headers"}),
+    "truncate": frozenset({"fraction"}),
+    "truncated_json": frozenset({"fraction"}),
+    "unserviced": frozenset(),
+}
+"""The members that a kind has beside the selectors, the frequency and `seconds`."""
+_COMMON: Final = frozenset(
+    {"kind", "route", "method", "table", "user", "in_batch", "probability", "count", "skip", "seconds"}
 )
-CANCELLED = "Transaction cancelled: maximum execution time exceeded"
-CANCELLED_DETAIL = "Transaction cancelled: maximum execution time exceeded. Check logs for error trace or enable glide.rest.debug property to verify REST request processing"
+_IN_BATCH: Final = frozenset(
+    {
+        "accepted",
+        "delay",
+        "error_in_body",
+        "gateway",
+        "null_body",
+        "overloaded",
+        "status",
+        "truncated_json",
+        "unserviced",
+    }
+)
+"""Kinds that an item of a batch can suffer: it has no connection of its own."""
+
+
+class Operation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request to the control API: `call` is what stands behind `/_nowtwin/`."""
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    call: str
+    body: Any = None
 
 
 class FaultRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,27 +97,62 @@ class FaultRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     method: str = ""
     table: str = ""
     user: str = ""
-    probability: float = 1.0
-    count: int | None = None
+    in_batch: bool = False
+    """It strikes the items of batches, and nothing else."""
+    probability: Share = 1.0
+    count: Count | None = None
     """How many requests it strikes before it is spent; None: no end."""
-    skip: int = 0
+    skip: Count = 0
     """Matching requests to let pass first."""
-    status: int = 500
+    status: Annotated[int, Meta(ge=200, le=599)] | None = None
+    """Of `status` (500 unless given) and `gateway` (502)."""
     body: str | None = None
     headers: dict[str, str] = {}
-    seconds: float = 0.0
-    """Of `delay`; other kinds wait so long before they act, too."""
-    rows: int = 1
+    seconds: Seconds = 0.0
+    """How long a request waits before the fault; with `drip` before each piece. An item of a batch does not wait: its
+    seconds count against the budget of the batch."""
+    rows: Count = 1
     """Records that `error_in_body` still delivers."""
-    fraction: float = 0.5
-    """Share of the body that `truncate` still delivers."""
+    fraction: Share = 0.5
+    """Share of the body that `truncate` and `truncated_json` still deliver."""
+    chunk_bytes: Annotated[int, Meta(ge=1)] = 64
+    """Size of the pieces of `drip`."""
+    behind: Seconds | None = None
+    """Seconds by which the stamps of `late_commit` lie in the past; None: as long as it waited."""
+    form: Form = "page"
+    """How `hibernating` (all three) and `login_page` (not `unavailable`) show themselves."""
+    operation: Operation | None = None
+
+
+class LatencyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Latency of the requests that it names; a knob left out stays as it is for all."""
+
+    route: str = ""
+    method: str = ""
+    table: str = ""
+    user: str = ""
+    rtt: Seconds | None = None
+    service_time: Seconds | None = None
 
 
 class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`rtt` seconds per request, `service_time` seconds per record read or written."""
+    """`rtt` seconds per request, `service_time` seconds per record read or written; the first rule that names a request
+    decides for it.
+    """
 
-    rtt: float = 0.0
-    service_time: float = 0.0
+    rtt: Seconds = 0.0
+    service_time: Seconds = 0.0
+    rules: tuple[LatencyRule, ...] = ()
+
+    def at(self, target: "Target") -> "Latency":
+        """Both knobs as they stand for one request."""
+        rule = next((rule for rule in self.rules if _names(rule, target)), None)
+        if rule is None:
+            return self
+        return Latency(
+            self.rtt if rule.rtt is None else rule.rtt,
+            self.service_time if rule.service_time is None else rule.service_time,
+        )
 
 
 @dataclass(slots=True)
@@ -70,20 +169,59 @@ class Target:
     method: str
     path: str
     user: str | None
+    in_batch: bool = False
 
     @property
     def table(self) -> str:
-        found = re.search(r"/(?:table|stats|import)/([^/?]+)", self.path)
+        found = re.search(r"/(?:table|stats|import|cmdb/instance|cmdb/meta)/([^/?]+)", self.path)
         return found[1] if found else ""
+
+
+def check(rules: Sequence[FaultRule]) -> None:
+    """Raises ValueError, naming the member, for a rule that no request could suffer."""
+    for number, rule in enumerate(rules):
+        _check_route(f"$[{number}].route", rule.route)
+        allowed = FIELDS[rule.kind] | _COMMON
+        usual = FaultRule(kind=rule.kind)
+        for name in rule.__struct_fields__:
+            if name not in allowed and getattr(rule, name) != getattr(usual, name):
+                raise ValueError(f"$[{number}].{name} has no meaning for kind {rule.kind}")
+        if rule.in_batch and rule.kind not in _IN_BATCH:
+            raise ValueError(f"$[{number}].in_batch: no item of a batch can suffer kind {rule.kind}")
+        if rule.kind == "unserviced" and not rule.in_batch:
+            raise ValueError(f"$[{number}].in_batch must be true for kind unserviced")
+        if rule.kind == "login_page" and rule.form == "unavailable":
+            raise ValueError(f"$[{number}].form: a login_page is a page or a redirect")
+        if rule.kind == "operation" and rule.operation is None:
+            raise ValueError(f"$[{number}].operation is missing")
+        for name, value in rule.headers.items():
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name, re.ASCII) or not value.isprintable():
+                raise ValueError(f"$[{number}].headers: {name!r} is no header that can be sent")
+
+
+def check_latency(latency: Latency) -> None:
+    """Raises ValueError, naming the member, for a route that is no regular expression."""
+    for number, rule in enumerate(latency.rules):
+        _check_route(f"$.rules[{number}].route", rule.route)
+
+
+def _check_route(place: str, route: str) -> None:
+    try:
+        re.compile(route)
+    except re.error as error:
+        raise ValueError(f"{place} is no regular expression: {error}") from error
 
 
 class Faults:
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)  # noqa: S311 - repeatable rolls are the point
         self._armed: list[_Armed] = []
+        self._lock = threading.Lock()
         self.latency = Latency()
 
-    def arm(self, rules: list[FaultRule]) -> None:
+    def arm(self, rules: Sequence[FaultRule]) -> None:
+        """Replace the rules. Raises ValueError for one that cannot be."""
+        check(rules)
         self._armed = [_Armed(rule) for rule in rules]
 
     def report(self) -> list[dict[str, object]]:
@@ -91,9 +229,12 @@ class Faults:
 
     def strike(self, target: Target) -> FaultRule | None:
         """The rule that hits this request, if any; counts it."""
-        for armed in self._armed:
-            if _names(armed.rule, target) and self._falls(armed):
-                return armed.rule
+        if not self._armed:
+            return None
+        with self._lock:
+            for armed in self._armed:
+                if armed.rule.in_batch == target.in_batch and _names(armed.rule, target) and self._falls(armed):
+                    return armed.rule
         return None
 
     def _falls(self, armed: _Armed) -> bool:
@@ -107,46 +248,10 @@ class Faults:
         return True
 
 
-def _names(rule: FaultRule, target: Target) -> bool:
+def _names(rule: FaultRule | LatencyRule, target: Target) -> bool:
     return (
         (not rule.method or rule.method.upper() == target.method)
         and (not rule.table or rule.table == target.table)
         and (not rule.user or rule.user == target.user)
         and (not rule.route or re.search(rule.route, target.path) is not None)
     )
-
-
-def replacement(rule: FaultRule) -> Answer | None:
-    """The answer that stands in for the real one, for kinds that never execute the request."""
-    headers = tuple(rule.headers.items())
-    if rule.kind == "status":
-        error = {"error": {"message": f"Status {rule.status}", "detail": None}, "status": "failure"}
-        body = msgspec.json.encode(error) if rule.body is None else rule.body.encode()
-        kind = next((v for k, v in headers if k.lower() == "content-type"), JSON)
-        rest = tuple((k, v) for k, v in headers if k.lower() != "content-type")
-        return Answer(rule.status, body, rest, content_type=kind)
-    if rule.kind == "accepted":
-        return Answer(202, b"", headers, content_type=None)
-    if rule.kind == "hibernating":
-        return Answer(200, HIBERNATING, headers, content_type="text/html;charset=UTF-8")
-    if rule.kind == "null_body":
-        return Answer(200, b"null", headers)
-    return None
-
-
-def spoiled(rule: FaultRule, answer: Answer) -> Answer:
-    """The real answer of `error_in_body`: cut after some rows, with an error member behind them (1.9)."""
-    return cancelled(answer, rule.rows) if rule.kind == "error_in_body" else answer
-
-
-def cancelled(answer: Answer, rows: int) -> Answer:
-    """An answer whose transaction was cancelled after so many records."""
-    if answer.status not in {200, 201} or not (answer.content_type or "").startswith("application/json"):
-        return answer
-    content = msgspec.json.decode(answer.body)
-    result = content.get("result") if isinstance(content, dict) else None
-    error = {"message": CANCELLED, "detail": CANCELLED_DETAIL}
-    body: dict[str, object] = {"error": error, "status": "failure"}
-    if isinstance(result, list):
-        body = {"result": result[:rows], **body}
-    return Answer(200, msgspec.json.encode(body), answer.headers, rows=rows)

@@ -51,6 +51,8 @@ class Answer:
     content_type: str | None = JSON
     rows: int = 0
     """Records in the body, for latency and the journal of calls."""
+    seconds: float | None = None
+    """Service time, where it is not that of `rows`."""
 
 
 def query_pairs(text: str) -> tuple[tuple[str, str], ...]:

@@ -9,16 +9,13 @@ from dataclasses import replace
 from typing import Final
 
 from nowtwin.admission import Turned
-from nowtwin.errors import Refused
-from nowtwin.faults import Latency, cancelled
-from nowtwin.http import Answer, refusal
+from nowtwin.fault_answers import cancelled, overloaded
+from nowtwin.faults import Latency
+from nowtwin.http import Answer
 from nowtwin.switches import Switches
 
 _QUOTED: Final = re.compile(r"/api/now(?:/v\d)?/(?:table|stats|attachment|import)(?:/|$)")
 """APIs with a default quota rule (D:platform-administration/platform-performance/c_DefaultQuotaRules.md)."""
-_TOO_MANY: Final = (
-    b"<html><head><title>429 Too Many Requests</title></head><body><h1>Too Many Requests</h1></body></html>"
-)
 
 
 def documented_limits(switches: Switches) -> Switches:
@@ -30,14 +27,12 @@ def turned_away(place: Turned, switches: Switches) -> Answer:
     """202 without a body at a full session queue; 429, often not JSON, at a full semaphore queue."""
     if place == "session":
         return Answer(202, content_type=None)
-    if switches.overload_in_json:
-        return refusal(Refused(429, "Too Many Requests"))
-    return Answer(429, _TOO_MANY, content_type="text/html;charset=UTF-8")
+    return overloaded(in_json=switches.overload_in_json)
 
 
 def in_time(answer: Answer, path: str, latency: Latency, switches: Switches) -> tuple[Answer, float]:
     """The answer as far as the transaction quota lets it come, and the service time that it takes."""
-    seconds = latency.service_time * answer.rows
+    seconds = latency.service_time * answer.rows if answer.seconds is None else answer.seconds
     if seconds <= switches.quota_seconds or not _QUOTED.match(path):
         return answer, seconds
     return cancelled(answer, int(switches.quota_seconds / latency.service_time)), switches.quota_seconds

@@ -12,7 +12,8 @@ import pytest
 from pysnc.auth import ServiceNowClientCredentialsFlow, ServiceNowPasswordGrantFlow
 from pysnc.exceptions import AuthenticationException, RequestException, RoleException
 
-from nowtwin.faults import CANCELLED, FaultRule
+from nowtwin.fault_answers import CANCELLED
+from nowtwin.faults import FaultRule
 from nowtwin.instance import OAUTH_CLIENT, OAUTH_SECRET
 from tests.nowtwin_judges.conftest import Site
 

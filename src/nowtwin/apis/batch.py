@@ -3,12 +3,15 @@
 import base64
 import binascii
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from time import monotonic
 
 import msgspec
 
 from nowtwin.errors import Refused
+from nowtwin.fault_answers import replacement, spoiled
+from nowtwin.faults import FaultRule, Target
 from nowtwin.http import Answer, Request, json_answer, query_pairs, refusal
 from nowtwin.instance import Instance
 
@@ -43,26 +46,44 @@ def run_batch(instance: Instance, request: Request, dispatch: Dispatch) -> Answe
     started = monotonic()
     serviced: list[dict[str, object]] = []
     unserviced: list[str] = []
-    rows = 0
+    rows, waited, spent = 0, 0.0, 0.0
     for item in batch.rest_requests:
         began = monotonic()
-        simulated = instance.faults.latency.service_time * rows
-        if began - started + simulated >= instance.switches.batch_seconds:
+        if began - started + waited + spent >= instance.switches.batch_seconds:
             unserviced.append(item.id)
             continue
-        answer = _run(instance, request, item, dispatch)
-        rows += answer.rows
-        entry = _entry(item, answer, monotonic() - began)
-        if len(answer.body) > instance.switches.batch_output_limit:
+        rule = instance.faults.strike(_target(request, item))
+        waited += rule.seconds if rule else 0.0
+        answer = _service(instance, request, item, dispatch, rule)
+        if answer is None or len(answer.body) > instance.switches.batch_output_limit:
             unserviced.append(item.id)
-        else:
-            serviced.append(entry)
+            continue
+        rows += answer.rows
+        spent += instance.faults.latency.at(_target(request, item)).service_time * answer.rows
+        serviced.append(_entry(item, answer, monotonic() - began))
     body = {
         "batch_request_id": str(batch.batch_request_id),
         "serviced_requests": serviced,
         "unserviced_requests": unserviced,
     }
-    return json_answer(200, body, rows=rows)
+    return replace(json_answer(200, body, rows=rows), seconds=min(spent, float(instance.switches.batch_seconds)))
+
+
+def _target(request: Request, item: Item) -> Target:
+    user = request.user.user_name if request.user else None
+    return Target(item.method.upper(), item.url.partition("?")[0], user, in_batch=True)
+
+
+def _service(
+    instance: Instance, request: Request, item: Item, dispatch: Dispatch, rule: FaultRule | None
+) -> Answer | None:
+    """The answer to one item; None where a fault leaves it unserviced."""
+    if rule is None:
+        return _run(instance, request, item, dispatch)
+    if rule.kind == "unserviced":
+        return None
+    replaced = replacement(rule, overload_in_json=instance.switches.overload_in_json)
+    return replaced or spoiled(rule, _run(instance, request, item, dispatch))
 
 
 def _run(instance: Instance, request: Request, item: Item, dispatch: Dispatch) -> Answer:
