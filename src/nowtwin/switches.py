@@ -54,8 +54,8 @@ class Switches:
     """IRE refuses items without a data source; the documented exchanges show some without (6.5)."""
     ire_all_or_nothing: bool = True
     """Without partial commits one failed item of an IRE payload keeps the others out (6.5)."""
-    ire_skips_duplicates: bool = False
-    """IRE takes the oldest of several matching CIs instead of failing with MULTIPLE_DUPLICATE_RECORDS (6.5)."""
+    ire_locks_targets: bool = True
+    """A lock on an IRE target that somebody else holds (a row of sys_mutex) fails the item with LOCK_TIMEOUT (6.5)."""
     cmdb_instance_documented_statuses: bool = False
     """The CMDB Instance API answers POST and DELETE with 200 as its documentation says, not 201 and 204 (6.3)."""
     script_needs_advanced: bool = True

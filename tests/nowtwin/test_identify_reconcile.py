@@ -1,40 +1,14 @@
 """Identification and reconciliation over HTTP (servicenow-api.md 6.5; c_IdentifyReconcileAPI.md, id-engine-error-messages.md)."""
 
 import json
-from typing import Any
 
 import pytest
 
 from tests.nowtwin.documented import differences, example
+from tests.nowtwin.ire import LINUX, attempts, codes, run, server
 from tests.nowtwin.talk import Record, Talk
 
 pytestmark = pytest.mark.behaviour("6.5", evidence="documentation: c_IdentifyReconcileAPI.md")
-
-LINUX = "cmdb_ci_linux_server"
-
-
-def run(talk: Talk, items: list[Record], mode: str = "", source: str = "ServiceNow", **more: Any) -> Record:  # noqa: ANN401 - JSON
-    params = {"sysparm_data_source": source} if source else {}
-    options = more.pop("options", "")
-    if options:
-        params["options"] = options
-    reply = talk.send("POST", f"identifyreconcile{mode}", {"items": items, **more}, **params)
-    assert reply.status == 200, reply.body
-    result: Record = reply.result
-    return result
-
-
-def server(name: str = "lnx1", serial: str = "", class_name: str = LINUX, **values: str) -> Record:
-    serials = [{"className": "cmdb_serial_number", "values": {"serial_number": serial, "serial_number_type": "uuid"}}]
-    return {"className": class_name, "values": {"name": name, **values}, "lookup": serials if serial else []}
-
-
-def attempts(item: Record) -> list[str]:
-    return [attempt["attemptResult"] for attempt in item["identificationAttempts"]]
-
-
-def codes(item: Record) -> list[str]:
-    return [error["error"] for error in item.get("errors", ())]
 
 
 def test_a_new_server_is_inserted_with_its_serial_number_and_found_again_by_it(talk: Talk) -> None:
@@ -187,16 +161,6 @@ def test_without_partial_commits_one_bad_item_keeps_the_others_out(talk: Talk) -
     assert talk.rows("cmdb_ci") == []
     talk.control("PUT", "switches", {"ire_all_or_nothing": False})
     assert run(talk, [server("good"), bad])["items"][0]["operation"] == "INSERT"
-
-
-@pytest.mark.behaviour("6.5", evidence="assumption: sources differ or are silent", switch="ire_skips_duplicates")
-def test_several_matches_are_an_error(talk: Talk) -> None:
-    talk.instance.load(LINUX, [{"name": "twin"}, {"name": "twin"}])
-    (item,) = run(talk, [server("twin")])["items"]
-    assert (codes(item), attempts(item)[-1]) == (["MULTIPLE_DUPLICATE_RECORDS"], "MULTI_MATCH")
-    assert item["errors"][0]["message"] == "Found duplicate records in table [cmdb_ci_hardware] using fields [name]"
-    talk.control("PUT", "switches", {"ire_skips_duplicates": True})
-    assert run(talk, [server("twin", os="x")])["items"][0]["operation"] == "UPDATE"
 
 
 def test_an_item_twice_in_a_payload_is_an_error_and_enhanced_one_item(talk: Talk) -> None:

@@ -55,6 +55,8 @@ def _item(outcome: Outcome, options: Options) -> dict[str, Any]:
         entry["errors"] = _troubles(outcome.errors)
     if options.enhanced:
         entry["warningCount"] = len(outcome.warnings)
+    if outcome.masked:
+        entry["maskedAttributes"] = outcome.masked
     if outcome.warnings:
         entry["warnings"] = _troubles(outcome.warnings)
     if outcome.info:

@@ -7,9 +7,11 @@ import msgspec
 from nowtwin.accept import Acceptance
 from nowtwin.errors import Refused
 from nowtwin.instance import Instance
-from nowtwin.ire.identify import UNKNOWN, known_sub_item
+from nowtwin.ire import duplicates, reclassify
+from nowtwin.ire.identify import UNKNOWN, Match, known_sub_item, values_for
 from nowtwin.ire.outcome import Outcome, RelationOutcome, SubOutcome, Trouble
 from nowtwin.ire.payload import Item, Relation, SubItem
+from nowtwin.ire.reconcile import Reconciliation
 from nowtwin.ire.rules import Entry, Rule
 from nowtwin.metadata import row_id
 from nowtwin.records import Record
@@ -34,7 +36,7 @@ class Committer:
         outcome.subs = [self._sub_outcome(outcome, rule, n, sub, ci) for n, sub in enumerate(_subs(outcome.item))]
         if ci is not None and outcome.operation == "UPDATE" and not outcome.failed:
             record = self._instance.records.read("cmdb_ci", ci)
-            if record is not None and not self._changes(record, outcome.item.texts):
+            if record is not None and not self._changes(record, self._permitted(outcome, record, outcome.item.texts)):
                 outcome.operation = "NO_CHANGE"
 
     def _sub_outcome(self, outcome: Outcome, rule: Rule, number: int, sub: SubItem, ci: str | None) -> SubOutcome:
@@ -57,7 +59,8 @@ class Committer:
 
     def write(self, outcome: Outcome, rule: Rule, references: Mapping[str, str]) -> None:
         """Insert or update the CI and what hangs on it; a refused write becomes an error of the item."""
-        texts = self._merged(outcome) | outcome.item.texts | dict(references)
+        merged = self._merged(outcome) | self._blocked_before(outcome, rule)
+        texts = merged | outcome.item.texts | dict(references)
         texts.pop("sys_id", None)
         texts.pop("sys_class_name", None)
         stamp = self._instance.clock.stamp()
@@ -77,12 +80,25 @@ class Committer:
         table = outcome.item.class_name
         record = self._instance.records.insert(table, texts, self._user, self._instance.switches)
         outcome.sys_id, outcome.operation = record.sys_id, "INSERT"
+        Reconciliation(self._instance, record, texts, outcome.source).remember(set(texts) - _OWN)
 
     def _update(self, outcome: Outcome, texts: dict[str, str]) -> None:
         record = self._instance.record("cmdb_ci", outcome.sys_id)
+        texts = self._permitted(outcome, record, texts)
         if outcome.operation.startswith("UPDATE_WITH_"):
             texts["sys_class_name"] = outcome.item.class_name
-        self._instance.records.update(record, texts, self._user, self._instance.switches)
+        if record.values.get("duplicate_of"):  # one that IRE updates is no duplicate any more (id-detect-dup-ci.md)
+            texts["duplicate_of"] = "NULL"
+        written = self._instance.records.update(record, texts, self._user, self._instance.switches)
+        Reconciliation(self._instance, written, texts, outcome.source).remember(set(texts) - _OWN)
+
+    def _permitted(self, outcome: Outcome, record: Record, texts: Mapping[str, str]) -> dict[str, str]:
+        """Without the attributes that reconciliation rules leave to other sources; those that differ count as masked."""
+        judge = Reconciliation(self._instance, record, texts, outcome.source)
+        allowed = {e: text for e, text in texts.items() if e in _OWN or judge.allowed(e, text)}
+        refused = [e for e, text in texts.items() if e not in allowed and text != record.values.get(e, "")]
+        outcome.masked = sorted({*outcome.masked, *refused})
+        return allowed
 
     def _write_subs(self, outcome: Outcome, rule: Rule) -> None:
         subs = _subs(outcome.item)
@@ -116,6 +132,22 @@ class Committer:
         }
         self._instance.load("sys_object_source", [row])
 
+    # -- tasks -------------------------------------------------------------------------------------------------
+
+    def file_tasks(self, outcome: Outcome, match: Match) -> None:
+        """What somebody has to look at: duplicates, a reclassification that was refused."""
+        instance, user = self._instance, self._user
+        if match.filed:
+            attempt = match.attempts[-1]
+            how = (
+                f"Found duplicate records in table [{attempt.searched}] using fields [{', '.join(attempt.attributes)}]"
+            )
+            duplicates.file_task(instance, user, match.several, how, outcome.source)
+            if match.sys_id is not None and not outcome.failed:
+                duplicates.mark(instance, user, match.several)
+        if match.sys_id is not None and any(t.code == "RECLASSIFICATION_NOT_ALLOWED" for t in outcome.errors):
+            reclassify.file_task(instance, user, outcome, instance.record("cmdb_ci", match.sys_id))
+
     # -- payloads that wait ------------------------------------------------------------------------------------
 
     def partials(self, outcome: Outcome) -> list[str]:
@@ -137,6 +169,20 @@ class Committer:
             values |= item.texts
             outcome.merged.append(row["sys_id"])
             self._instance.storage.update(PARTIAL, row["sys_id"], {"status": "merged"})
+        return values
+
+    def _blocked_before(self, outcome: Outcome, rule: Rule) -> dict[str, str]:
+        """Values of partial payloads whose source might not insert the CI that another source inserts now; they go."""
+        values: dict[str, str] = {}
+        if outcome.sys_id != UNKNOWN:
+            return values
+        same = equalities({"class_name": outcome.item.class_name, "status": "active"})
+        for row in select(self._instance, PARTIAL, same):
+            item = msgspec.json.decode(row["payload"], type=Item)
+            if _same_ci(rule, item, outcome.item):
+                values |= item.texts
+                outcome.merged.append(row["sys_id"])
+                self._instance.storage.delete(PARTIAL, row["sys_id"])
         return values
 
     def keep_partial(self, outcome: Outcome) -> None:
@@ -224,6 +270,14 @@ class Committer:
                 "last_scan": self._instance.clock.stamp(),
             }
             self._instance.load("sys_rel_source", [row])
+
+
+def _same_ci(rule: Rule, one: Item, other: Item) -> bool:
+    """Whether the values of some entry are there in both, and the same."""
+    for entry in rule.entries:
+        if not entry.table and (values := values_for(entry, one.texts)):
+            return values == values_for(entry, other.texts)
+    return False
 
 
 def _subs(item: Item) -> tuple[SubItem, ...]:

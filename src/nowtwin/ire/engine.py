@@ -5,14 +5,20 @@ references it. Error codes and messages: id-engine-error-messages.md.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+
+import msgspec
 
 from nowtwin.instance import Instance
+from nowtwin.ire.checks import acceptable, sub_criterion
 from nowtwin.ire.commit import Committer
-from nowtwin.ire.identify import Host, Match, by_rule, by_source, values_for
+from nowtwin.ire.dependence import Dependence, QualificationLoop, Way, conflict
+from nowtwin.ire.identify import UNKNOWN, Host, Match, by_rule, by_source, values_for
+from nowtwin.ire.locks import held
 from nowtwin.ire.outcome import Options, Outcome, RelationOutcome, Result
-from nowtwin.ire.payload import Item, Payload, Relation, shown
+from nowtwin.ire.payload import Item, Payload, Relation, SubItem, shown
 from nowtwin.ire.reclassify import decide_class
-from nowtwin.ire.rules import Dependency, Rule, dependencies_of, rule_for
+from nowtwin.ire.rules import Entry, Rule, insert_blocked, rule_for
 from nowtwin.selecting import equalities, select
 from nowtwin.users import User
 
@@ -28,6 +34,7 @@ class Engine:
         self._rules: dict[str, Rule | None] = {}
         self._matches: dict[int, Match] = {}
         self._hosts: dict[int, int] = {}
+        self._dependence = Dependence(instance, payload)
         self._committer = Committer(instance, user)
 
     def run(self) -> Result:
@@ -48,7 +55,8 @@ class Engine:
         """One per item; enhanced runs join items that mean the same CI."""
         outcomes: list[Outcome] = []
         seen: dict[tuple[str, ...], Outcome] = {}
-        for index, item in enumerate(self._payload.items):
+        for index, given in enumerate(self._payload.items):
+            item = self._without_doubles(given)
             source = self._source or item.sys_object_source_info.source_name or item.texts.get("discovery_source", "")
             outcome = Outcome(item, [index], source)
             key = self._criterion(item)
@@ -57,11 +65,23 @@ class Engine:
                 seen[key] = outcome
             elif self._options.enhanced and self._options.deduplicate_payloads:
                 first.indices.append(index)
+                first.item = first.item.joined(item)
                 continue
             else:
                 self._fail_duplicate(first, outcome, key)
             outcomes.append(outcome)
         return outcomes
+
+    def _without_doubles(self, item: Item) -> Item:
+        """Enhanced runs take a lookup or related item that comes twice once."""
+        rule = self._rule(item.class_name)
+        if rule is None or not (self._options.enhanced and self._options.deduplicate_payloads):
+            return item
+        return msgspec.structs.replace(
+            item,
+            lookup=_once([(sub, rule.lookup(sub.class_name)) for sub in item.lookup]),
+            related=_once([(sub, rule.related_to(sub.class_name)) for sub in item.related]),
+        )
 
     def _criterion(self, item: Item) -> tuple[str, ...]:
         """What makes an independent item the same as another: class, attributes and values of an entry."""
@@ -117,16 +137,22 @@ class Engine:
                     yield index
         rule = self._rule(outcome.item.class_name)
         if rule is not None and not rule.independent:
-            found = self._host_of(outcome)
-            if found is not None:
-                self._hosts[outcome.index] = found[0]
-                yield found[0]
+            for way in self._ways_in_order(outcome):
+                self._hosts[outcome.index] = way.host
+                yield way.host
+
+    def _ways_in_order(self, outcome: Outcome) -> list[Way]:
+        """For the order alone: a loop is told when the item is identified."""
+        try:
+            return self._dependence.ways(outcome)
+        except QualificationLoop:
+            return []
 
     # -- identification ----------------------------------------------------------------------------------------
 
     def _identify(self, outcome: Outcome, by_index: dict[int, Outcome]) -> None:
         rule = self._rule(outcome.item.class_name)
-        if not self._acceptable(outcome, rule) or rule is None:
+        if not acceptable(self._instance, outcome, rule, self._options) or rule is None:
             return
         match = self._given(outcome)
         if match is None:
@@ -138,52 +164,12 @@ class Engine:
         outcome.attempts, outcome.entry_id = match.attempts, match.entry_id
         self._conclude(outcome, rule, match)
         self._committer.foresee(outcome, rule)
+        self._check_lock(outcome)
 
-    def _acceptable(self, outcome: Outcome, rule: Rule | None) -> bool:
-        """Source, class and sub-items are such that identification makes sense. Otherwise the errors say why."""
-        item = outcome.item
-        if rule is None:
-            outcome.fail("IDENTIFICATION_RULE_MISSING", f"Identity Rule Missing for table [{item.class_name}]")
-            return False
-        self._check_source(outcome)
-        entries = rule.entries
-        if rule.independent and any("sys_class_name" in entry.attributes for entry in entries):
-            message = (
-                f"Cannot have 'sys_class_name' as a key field in an Independent Identity Rule on '{rule.applies_to}'"
-            )
-            outcome.fail("NO_CLASS_NAME_FOR_INDEPENDENT_CI", message)
-        if not rule.independent and any(entry.table for entry in entries):
-            message = f"Cannot have Lookup Rule for a Dependent Identity Rule on '{rule.applies_to}'"
-            outcome.fail("NO_LOOKUP_RULES_FOR_DEPENDENT_CI", message)
-        for sub in item.lookup:
-            if rule.lookup(sub.class_name) is None:
-                message = (
-                    f"Identity Rule for table [{rule.applies_to}] missing Lookup Rule for class [{sub.class_name}]"
-                )
-                outcome.fail("IDENTIFICATION_RULE_FOR_LOOKUP_MISSING", message)
-        for sub in item.related:
-            if rule.related_to(sub.class_name) is None:
-                message = (
-                    f"Identity Rule for table [{rule.applies_to}] missing Related Rule for class [{sub.class_name}]"
-                )
-                outcome.fail("IDENTIFICATION_RULE_FOR_RELATED_ITEM_MISSING", message)
-        return not outcome.failed or all(trouble.code == "INVALID_INPUT_DATA" for trouble in outcome.errors)
-
-    def _check_source(self, outcome: Outcome) -> None:
-        choices = self._instance.dictionary.choice_labels("cmdb_ci", "discovery_source")
-        if not outcome.source:
-            if self._options.commit and self._instance.switches.ire_source_required:
-                outcome.fail(
-                    "INVALID_INPUT_DATA",
-                    "In payload no data source exist. You need to provide choice value from choice field "
-                    "[discovery_source] in table [cmdb_ci]",
-                )
-        elif choices and outcome.source not in choices:
-            outcome.fail(
-                "INVALID_INPUT_DATA",
-                f"In payload invalid data source [{outcome.source}] exist. You need to provide a valid choice value "
-                "from field [discovery_source] in table [cmdb_ci]",
-            )
+    def _check_lock(self, outcome: Outcome) -> None:
+        target = outcome.item.class_name if outcome.sys_id == UNKNOWN else outcome.sys_id
+        if self._options.commit and held(self._instance, target):
+            outcome.fail("LOCK_TIMEOUT", f"Failed to acquire synchronization lock for {target}")
 
     def _given(self, outcome: Outcome) -> Match | None:
         """A sys_id among the values names the CI outright."""
@@ -206,16 +192,13 @@ class Engine:
         if sys_id is not None:
             return Match(before, sys_id)
         match = by_rule(self._instance, outcome.item, rule, host)
-        return Match((*before, *match.attempts), match.sys_id, match.entry_id, match.several)
+        return replace(match, attempts=(*before, *match.attempts))
 
     def _conclude(self, outcome: Outcome, rule: Rule, match: Match) -> None:
         if outcome.failed and match.sys_id is None and not match.attempts:
             return
-        if match.several:
-            attributes = ", ".join(match.attempts[-1].attributes)
-            table = match.attempts[-1].searched
-            message = f"Found duplicate records in table [{table}] using fields [{attributes}]"
-            outcome.fail("MULTIPLE_DUPLICATE_RECORDS", message)
+        if match.several and match.sys_id is None:
+            self._fail_several(outcome, match)
         elif match.sys_id is not None:
             outcome.sys_id = match.sys_id
             decide_class(self._instance, outcome, match.sys_id)
@@ -223,6 +206,33 @@ class Engine:
             self._incomplete(outcome, rule)
         else:
             self._check_mandatory(outcome)
+            self._check_source_rule(outcome)
+
+    def _fail_several(self, outcome: Outcome, match: Match) -> None:
+        """A dependent item says which relation of which host is meant by several."""
+        host = match.host
+        if host is not None and host.sys_id is not None:
+            message = (
+                f"Duplicate dependent records found having relationship [{host.relation}] with same CI "
+                f"(className:[{self._instance.record('cmdb_ci', host.sys_id).table}], sysId:[{host.sys_id}])"
+            )
+            outcome.fail("MULTI_MATCH", message)
+            return
+        attempt = match.attempts[-1]
+        message = (
+            f"Found duplicate records in table [{attempt.searched}] using fields [{', '.join(attempt.attributes)}]"
+        )
+        outcome.fail("MULTIPLE_DUPLICATE_RECORDS", message)
+
+    def _check_source_rule(self, outcome: Outcome) -> None:
+        """A source may be kept from inserting a class; enhanced runs keep the item as partial (create-ire-data-source-rule.md)."""
+        name = outcome.item.class_name
+        if outcome.failed or not insert_blocked(self._instance, name, outcome.source):
+            return
+        message = f"Insert into [{name}] is blocked for data source [{outcome.source}] by IRE data source rule"
+        outcome.fail("INSERT_NOT_ALLOWED_FOR_SOURCE", message)
+        if self._options.enhanced and self._options.partial_payloads:
+            outcome.operation = "INSERT_AS_PARTIAL"
 
     def _incomplete(self, outcome: Outcome, rule: Rule) -> None:
         """Too few values to identify anything: kept as partial where the source can complete it later."""
@@ -237,6 +247,8 @@ class Engine:
             outcome.operation = "INSERT_AS_PARTIAL"
 
     def _check_mandatory(self, outcome: Outcome) -> None:
+        if self._instance.property("glide.required.attribute.enabled") == "false":
+            return
         texts = outcome.item.texts
         table = outcome.item.class_name
         for element, column in self._instance.dictionary.columns(table).items():
@@ -248,14 +260,16 @@ class Engine:
 
     def _host(self, outcome: Outcome, by_index: dict[int, Outcome]) -> Host | None:
         """The CI that a dependent item hangs on. Where it lacks one the errors say why."""
-        dependencies = dependencies_of(self._instance, outcome.item.class_name)
+        dependencies = self._dependence.rules(outcome.item.class_name)
         name = outcome.item.class_name
         if not dependencies:
             message = f"No containment or hosting rules defined for dependent class [{name}]. Add containment/hosting rules for '{name}'"
             outcome.fail("METADATA_RULE_MISSING", message)
             return None
-        found = self._host_of(outcome)
-        if found is None:
+        ways = self._ways(outcome)
+        if outcome.failed:
+            return None
+        if not ways:
             rules = ", ".join(map(str, dependencies))
             outcome.fail(
                 "MISSING_DEPENDENCY",
@@ -263,28 +277,26 @@ class Engine:
                 f"rules: [{rules}]. Add appropriate relations in payload for '{shown(outcome.item, outcome.source)}'",
             )
             return None
-        index, dependency = found
-        host = by_index[index]
+        trouble = conflict(outcome, ways, by_index)
+        if trouble is not None:
+            outcome.errors.append(trouble)
+            return None
+        host = by_index[ways[0].host]
         if host.failed:
             self._abandon(outcome, host)
             return None
         match = self._matches.get(host.index)
+        dependency = ways[0].dependency
         return Host(match.sys_id if match else None, dependency.relation, dependency.dependent_is_child)
 
-    def _host_of(self, outcome: Outcome) -> tuple[int, Dependency] | None:
-        """The other end of a relation of the payload that a hosting or containment rule names."""
-        dependencies = dependencies_of(self._instance, outcome.item.class_name)
-        for relation in self._payload.relations:
-            ends = self._ends(relation)
-            for dependency in dependencies:
-                mine, other = reversed(ends) if dependency.dependent_is_child else ends
-                if mine not in outcome.indices or other is None or not 0 <= other < len(self._payload.items):
-                    continue
-                wanted = dependency.parent_class if dependency.dependent_is_child else dependency.child_class
-                classes = self._instance.dictionary.lineage(self._payload.items[other].class_name)
-                if relation.type == dependency.relation and wanted in classes and other not in outcome.indices:
-                    return other, dependency
-        return None
+    def _ways(self, outcome: Outcome) -> list[Way]:
+        """To the hosts of an item; a loop of qualifiers is an error of it."""
+        try:
+            return self._dependence.ways(outcome)
+        except QualificationLoop as loop:
+            text = msgspec.json.encode(loop.relation).decode()
+            outcome.fail("QUALIFICATION_LOOP", f"Qualification chain has loop that contains relation '{text}'")
+            return []
 
     def _abandon(self, outcome: Outcome, host: Outcome) -> None:
         outcome.fail(
@@ -308,15 +320,18 @@ class Engine:
         host = by_index.get(self._hosts.get(outcome.index, -1))
         if host is not None and host.failed and not outcome.failed:
             self._abandon(outcome, host)
+        match = self._matches.get(outcome.index)
+        if match is not None and self._options.commit:
+            self._committer.file_tasks(outcome, match)
         if not self._options.commit:
-            if outcome.failed:
+            if outcome.failed and outcome.operation != "INSERT_AS_PARTIAL":
                 outcome.operation = "INSERT_AS_INCOMPLETE"
             elif outcome.operation == "INSERT_AS_PARTIAL":
                 outcome.partial = self._committer.partials(outcome)
-        elif outcome.failed:
-            self._committer.keep_incomplete(outcome)
         elif outcome.operation == "INSERT_AS_PARTIAL":
             self._committer.keep_partial(outcome)
+        elif outcome.failed:
+            self._committer.keep_incomplete(outcome)
         else:
             rule = self._rule(outcome.item.class_name)
             if rule is not None:
@@ -333,18 +348,21 @@ class Engine:
 
     # -- relations ---------------------------------------------------------------------------------------------
 
-    def _ends(self, relation: Relation) -> tuple[int | None, int | None]:
-        parent = self._payload.index_of(relation.parent_id) if relation.parent_id else relation.parent
-        child = self._payload.index_of(relation.child_id) if relation.child_id else relation.child
-        return parent, child
-
     def _relate(self, number: int, relation: Relation, by_index: dict[int, Outcome]) -> RelationOutcome:
         done = RelationOutcome(number)
         kinds = select(self._instance, "cmdb_rel_type", equalities({"name": relation.type}), ("name",))
-        ends = self._ends(relation)
+        ends = self._dependence.ends(relation)
         self._committer.check_relation(done, relation, kinds, ends, len(self._payload.items))
         if done.errors:
             return done
         parent, child = by_index[ends[0] or 0], by_index[ends[1] or 0]
         self._committer.relate(done, relation, kinds[0]["sys_id"], (parent, child), commit=self._options.commit)
         return done
+
+
+def _once(subs: list[tuple[SubItem, Entry | None]]) -> tuple[SubItem, ...]:
+    """Without those that mean the same as one before."""
+    kept: dict[tuple[str, ...], SubItem] = {}
+    for number, (sub, entry) in enumerate(subs):
+        kept.setdefault((entry and sub_criterion(sub, entry)) or (str(number),), sub)
+    return tuple(kept.values())

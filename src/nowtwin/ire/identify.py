@@ -1,11 +1,12 @@
 """Which CI an item means: source keys, then the entries of its rule in order, until one finds something."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nowtwin.instance import Instance
+from nowtwin.ire.duplicates import skipped
 from nowtwin.ire.payload import Item, SourceInfo, SubItem
-from nowtwin.ire.rules import Entry, Rule
+from nowtwin.ire.rules import QUALIFIER, Entry, Rule
 from nowtwin.query.parse import Query, Term, parse
 from nowtwin.selecting import equalities, find, select
 
@@ -24,12 +25,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What identification found; `sys_id` is None where nothing matched, `several` are the CIs of a MULTI_MATCH."""
+    """What identification found; `sys_id` is None where nothing matched. `several` are the CIs of a MULTI_MATCH, oldest
+    first: an error without a `sys_id`, otherwise the first was taken. `filed` says that they are due a task.
+    """
 
     attempts: tuple[Attempt, ...]
     sys_id: str | None = None
     entry_id: str = UNKNOWN
     several: tuple[str, ...] = ()
+    filed: bool = False
+    host: "Host | None" = None
 
     @property
     def attempted(self) -> bool:
@@ -68,11 +73,18 @@ def by_rule(instance: Instance, item: Item, rule: Rule, host: Host | None) -> Ma
         attempts.append(Attempt(rule.name, result, entry.attributes, searched))
         if found and len(found) == 1:
             return Match(tuple(attempts), found[0], entry.sys_id)
-        if found and not instance.switches.ire_skips_duplicates:
-            return Match(tuple(attempts), None, entry.sys_id, tuple(found))
         if found:
-            return Match(tuple(attempts), found[0], entry.sys_id)
+            return replace(_of_several(instance, entry, tuple(attempts), tuple(found)), host=host)
     return Match(tuple(attempts))
+
+
+def _of_several(instance: Instance, entry: Entry, attempts: tuple[Attempt, ...], found: tuple[str, ...]) -> Match:
+    """Through a lookup table the oldest is meant, and a task is filed on request only (id-detect-dup-ci.md)."""
+    if entry.table:
+        name = "glide.identification_engine.lookup_match.create_duplicate_task_ci.enabled"
+        return Match(attempts, found[0], entry.sys_id, found, filed=instance.property(name) == "true")
+    taken = found[0] if skipped(instance, len(found)) else None
+    return Match(attempts, taken, entry.sys_id, found, filed=True)
 
 
 def _result(found: Sequence[str] | None) -> str:
@@ -114,17 +126,31 @@ def _lookup(instance: Instance, item: Item, entry: Entry) -> list[str] | None:
         for sys_id in {row.get(referenced, "") for row in rows} - {""}:
             hits[sys_id] = hits.get(sys_id, 0) + 1
     needed = len(asked) if entry.exact_count_match else 1
-    return [sys_id for sys_id, count in hits.items() if count >= needed and instance.records.read("cmdb_ci", sys_id)]
+    meant = [sys_id for sys_id, count in hits.items() if count >= needed]
+    rows = select(instance, "cmdb_ci", parse(f"sys_idIN{','.join(meant)}^duplicate_ofISEMPTY"), ("sys_created_on",))
+    return [row["sys_id"] for row in sorted(rows, key=lambda row: row["sys_created_on"])] if meant else []
 
 
 def _hung_on(instance: Instance, found: Sequence[str], host: Host) -> list[str]:
     """Of the CIs found, those with the relation to the host, or that reference it."""
     if host.sys_id is None or not found:
         return []
-    ends = ("parent", "child") if host.dependent_is_child else ("child", "parent")
-    query = parse(f"{ends[0]}={host.sys_id}^type.name={host.relation}^{ends[1]}IN{','.join(found)}")
-    related = {row[ends[1]] for row in select(instance, "cmdb_rel_ci", query, (ends[1],))}
+    related = _related(instance, host)
     return [sys_id for sys_id in found if sys_id in related or _references(instance, sys_id, host.sys_id)]
+
+
+def _related(instance: Instance, host: Host) -> set[str]:
+    """CIs with the host's relation to it, straight or through qualifiers."""
+    near, far = ("parent", "child") if host.dependent_is_child else ("child", "parent")
+    related: set[str] = set()
+    at = {host.sys_id or ""}
+    while at:
+        query = parse(f"{near}IN{','.join(sorted(at))}^type.name={host.relation}")
+        reached = {row[far] for row in select(instance, "cmdb_rel_ci", query, (far,))} - related
+        related |= reached
+        records = [record for sys_id in reached if (record := instance.records.read("cmdb_ci", sys_id))]
+        at = {record.sys_id for record in records if QUALIFIER in instance.dictionary.lineage(record.table)}
+    return related
 
 
 def _references(instance: Instance, sys_id: str, host_id: str) -> bool:

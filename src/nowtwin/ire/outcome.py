@@ -41,6 +41,8 @@ class Outcome:
     info: list[dict[str, str]] = field(default_factory=list)
     merged: list[str] = field(default_factory=list)
     partial: list[str] = field(default_factory=list)
+    masked: list[str] = field(default_factory=list)
+    """Attributes that reconciliation rules kept the source from writing."""
 
     @property
     def index(self) -> int:

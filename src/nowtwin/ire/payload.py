@@ -33,9 +33,24 @@ class Item(SubItem, frozen=True):
     lookup: tuple[SubItem, ...] = ()
     related: tuple[SubItem, ...] = ()
     settings: dict[str, Any] = {}
+    class_upgrade: Any = msgspec.field(default=None, name="classUpgrade")
+    class_downgrade: Any = msgspec.field(default=None, name="classDowngrade")
+    class_switch: Any = msgspec.field(default=None, name="classSwitch")
 
     def setting(self, name: str) -> bool:
         return text_of(self.settings.get(name)).lower() == "true"
+
+    def class_flag(self, kind: str) -> bool | None:
+        """`classUpgrade`, `classDowngrade`, `classSwitch`, beside the settings or among them; None: not there."""
+        beside = {"Upgrade": self.class_upgrade, "Downgrade": self.class_downgrade, "Switch": self.class_switch}
+        flag = self.settings.get(f"class{kind}") if beside[kind] is None else beside[kind]
+        return None if flag is None else text_of(flag).lower() == "true"
+
+    def joined(self, other: "Item") -> "Item":
+        """The item, filled up with what another one of the same CI says besides."""
+        lookup = (*self.lookup, *(sub for sub in other.lookup if sub not in self.lookup))
+        related = (*self.related, *(sub for sub in other.related if sub not in self.related))
+        return msgspec.structs.replace(self, values={**other.values, **self.values}, lookup=lookup, related=related)
 
 
 class Relation(msgspec.Struct, frozen=True):

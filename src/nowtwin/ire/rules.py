@@ -6,6 +6,9 @@ from nowtwin.instance import Instance
 from nowtwin.query.parse import parse
 from nowtwin.selecting import Row, equalities, find, select
 
+QUALIFIER = "cmdb_ci_qualifier"
+"""CIs that say something about a relation and stand between its ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -107,3 +110,11 @@ def dependencies_of(instance: Instance, class_name: str) -> tuple[Dependency, ..
             name = kind["name"] if kind else ""
             found.append(Dependency(row["parent_type"], name, row["child_type"], column == "child_type"))
     return tuple(found)
+
+
+def insert_blocked(instance: Instance, class_name: str, source: str) -> bool:
+    """Whether an IRE data source rule of the class, or of its nearest ancestor with one, keeps the source from inserting."""
+    named = equalities({"data_source": source, "active": "true"})
+    rows = {row["applies_to"]: row for row in select(instance, "cmdb_ire_data_source_rule", named)}
+    nearest = next((rows[table] for table in instance.dictionary.lineage(class_name) if table in rows), None)
+    return nearest is not None and nearest["insert_not_allowed"] == "true"
