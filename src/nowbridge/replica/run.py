@@ -50,7 +50,9 @@ async def add_tables(
     if not wanted:
         return []
     found = await schema.discover(instance, [spec.source for spec in wanted])
-    return [await _add(connection, owner, spec, plan_layout(found[spec.source]), clock) for spec in wanted]
+    return [
+        await _add(connection, owner, spec, plan_layout(found[spec.source], spec.columns), clock) for spec in wanted
+    ]
 
 
 async def _add(connection: Connection, owner: ConnectionRow, spec: TableSpec, layout: Layout, clock: Clock) -> TableRow:
@@ -64,7 +66,15 @@ async def _add(connection: Connection, owner: ConnectionRow, spec: TableSpec, la
         )
     columns = [ColumnDefinition(c.name, c.pg_type, c.comment) for c in layout.columns]
     await ddl.create_table(connection, relation, f"{layout.label} ({layout.table}) of {owner.url}", columns)
-    new = tables.NewTable(owner.id, spec.source, relation, spec.query, msgspec.to_builtins(layout))
+    new = tables.NewTable(
+        owner.id,
+        spec.source,
+        relation,
+        spec.query,
+        msgspec.to_builtins(layout),
+        spec.contract,
+        msgspec.to_builtins(spec.columns),
+    )
     return await tables.add(connection, new, now=clock())
 
 

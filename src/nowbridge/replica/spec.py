@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from nowbridge.model.errors import NowbridgeError, Retry, Stop
-from nowbridge.replica.layout import Layout
+from nowbridge.replica.layout import EVERY_COLUMN, Layout, Selection
 from nowbridge.store.load import Target
 from nowbridge.store.tables import TableRow
 
@@ -23,12 +23,14 @@ SHARDS_AT_MOST = 16
 @dataclass(frozen=True, slots=True)
 class TableSpec:
     """One table to replicate. `query` is an encoded query passed on unchanged; `name` is the table's name here
-    (`as:`), the source's own when None.
+    (`as:`), the source's own when None. `contract` is evolve, freeze or discard (`replica.evolve`).
     """
 
     source: str
     query: str = ""
     name: str | None = None
+    columns: Selection = EVERY_COLUMN
+    contract: str = "evolve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,12 @@ def layout_of(row: TableRow) -> Layout:
     return msgspec.convert(row.layout, Layout)
 
 
-def target_of(row: TableRow, layout: Layout) -> Target:
-    """Where and into which columns this table's rows are loaded."""
+def target_of(row: TableRow, layout: Layout, *, part: str = "") -> Target:
+    """Where and into which columns this table's rows are loaded. `part` names a layout that is less than the table's."""
     return Target(
         relation=row.relation,
         columns=tuple(column.name for column in layout.loaded),
-        stage=f"stage_{row.id}_{row.layout_epoch}",
+        stage=f"stage_{row.id}_{row.layout_epoch}{part}",
     )
 
 

@@ -181,7 +181,8 @@ async def claim_streams(
     cursor = await connection.execute(
         "UPDATE nowbridge.stream SET epoch = epoch + 1, owner = %(owner)s, lease_until = %(until)s"
         " WHERE table_id IN (SELECT m.table_id FROM nowbridge.stream m JOIN nowbridge.replica_table t ON t.id = m.table_id"
-        "   WHERE t.connection_id = %(connection)s AND t.phase = 'live' AND m.next_poll_at <= %(now)s AND (m.lease_until IS NULL OR m.lease_until <= %(now)s)"
+        "   WHERE t.connection_id = %(connection)s AND t.phase = 'live' AND t.stopped IS NULL AND m.next_poll_at <= %(now)s"
+        "     AND (m.lease_until IS NULL OR m.lease_until <= %(now)s)"
         "   ORDER BY m.next_poll_at LIMIT %(limit)s FOR UPDATE OF m SKIP LOCKED)"
         " RETURNING table_id, cursor_time, cursor_id, failures, epoch",
         {
@@ -200,7 +201,7 @@ async def claim_stream(connection: Connection, table_id: int, holder: Holder, *,
     cursor = await connection.execute(
         "UPDATE nowbridge.stream SET epoch = epoch + 1, owner = %(owner)s, lease_until = %(until)s"
         " WHERE table_id = (SELECT m.table_id FROM nowbridge.stream m JOIN nowbridge.replica_table t ON t.id = m.table_id"
-        "   WHERE m.table_id = %(table)s AND t.paused_at IS NULL AND (m.lease_until IS NULL OR m.lease_until <= %(now)s)"
+        "   WHERE m.table_id = %(table)s AND t.paused_at IS NULL AND t.stopped IS NULL AND (m.lease_until IS NULL OR m.lease_until <= %(now)s)"
         "   FOR UPDATE OF m SKIP LOCKED)"
         " RETURNING table_id, cursor_time, cursor_id, failures, epoch",
         {"table": table_id, "owner": holder.name, "until": now + holder.lease, "now": now},

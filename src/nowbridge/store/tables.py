@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,9 @@ from nowbridge.store.ddl import Relation
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """`layout` is replica.layout.Layout as JSON data. `phase` is planned, backfill or live."""
+    """`layout` is replica.layout.Layout as JSON data, `selection` replica.layout.Selection. `phase` is planned, backfill
+    or live, `contract` evolve, freeze or discard.
+    """
 
     id: int
     connection_id: int
@@ -26,6 +28,8 @@ class TableRow:
     layout: dict[str, Any]
     layout_epoch: int
     phase: str
+    contract: str = "evolve"
+    selection: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class NewTable:
     relation: Relation
     query: str
     layout: dict[str, Any]
+    contract: str = "evolve"
+    selection: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +73,19 @@ class TableStatus:
 
 COUNTED_BELOW = 100_000  # rows; above that an estimate is shown
 
-COLUMNS = "id, connection_id, source, schema_name, relation, query, layout, layout_epoch, phase"
+COLUMNS = "id, connection_id, source, schema_name, relation, query, layout, layout_epoch, phase, contract, selection"
 
 
 def _row(values: tuple[Any, ...]) -> TableRow:
-    table_id, connection_id, source, schema, relation, query, layout, epoch, phase = values
-    return TableRow(table_id, connection_id, source, Relation(schema, relation), query, layout, epoch, phase)
+    table_id, connection_id, source, schema, relation, *rest = values
+    return TableRow(table_id, connection_id, source, Relation(schema, relation), *rest)
 
 
 async def add(connection: Connection, new: NewTable, *, now: datetime) -> TableRow:
     cursor = await connection.execute(
         "INSERT INTO nowbridge.replica_table"
-        " (connection_id, source, schema_name, relation, query, layout, phase, added_at)"
-        f" VALUES (%s, %s, %s, %s, %s, %s, 'planned', %s) RETURNING {COLUMNS}",
+        " (connection_id, source, schema_name, relation, query, layout, contract, selection, phase, added_at)"
+        f" VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'planned', %s) RETURNING {COLUMNS}",
         (
             new.connection_id,
             new.source,
@@ -87,6 +93,8 @@ async def add(connection: Connection, new: NewTable, *, now: datetime) -> TableR
             new.relation.name,
             new.query,
             Jsonb(new.layout),
+            new.contract,
+            Jsonb(new.selection),
             now,
         ),
     )
@@ -151,7 +159,7 @@ async def status(connection: Connection) -> list[TableStatus]:
         "  coalesce(s.rows, 0), coalesce(s.hidden, 0), coalesce(s.shards, 0), coalesce(s.done, 0), s.started_at,"
         "  t.backfilled_at, m.proven_to, m.proven_at, coalesce(m.changes, 0),"
         "  coalesce(s.calls, 0) + coalesce(m.calls, 0), greatest(coalesce(m.failures, 0), coalesce(s.failures, 0)),"
-        "  coalesce(m.last_error, s.last_error, t.last_error),"
+        "  coalesce(t.stopped, m.last_error, s.last_error, t.last_error),"
         "  (SELECT count(*) FROM nowbridge.value_issue i WHERE i.table_id = t.id), t.paused_at"
         " FROM nowbridge.replica_table t LEFT JOIN nowbridge.stream m ON m.table_id = t.id"
         " LEFT JOIN (SELECT table_id, sum(rows)::bigint AS rows, sum(hidden)::bigint AS hidden, count(*) AS shards,"
