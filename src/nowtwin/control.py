@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from nowtwin import nesting
+from nowtwin import nesting
 from nowtwin.access import HideRule
 from nowtwin.apps.install import applications
 from nowtwin.clock import STAMP
@@ -100,6 +101,8 @@ def _done(instance: Instance, request: Request) -> Answer:
     handler = ROUTES.get((request.method, request.path.removeprefix("/_nowtwin/").rstrip("/")))
     if handler is None:
         return refusal(Refused(404, "No such control", f"{request.method} {request.path}"))
+    if request.body[:1] in {b"{", b"["} and nesting.too_deep(request.body):
+        return refusal(Refused(400, "Bad control request", "The body is nested too deeply."))
     if request.body[:1] in {b"{", b"["} and nesting.too_deep(request.body):
         return refusal(Refused(400, "Bad control request", "The body is nested too deeply."))
     try:

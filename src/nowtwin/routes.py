@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from nowtwin import errors, nodes, xml_format
+from nowtwin import errors, nesting, nodes, xml_format
 from nowtwin.apis import (
     attachment,
     batch,
@@ -69,6 +69,8 @@ def dispatch(instance: Instance, request: Request) -> Answer:
     if not attached:
         if request.path.startswith("/api/"):
             _refuse_accept(request)
+        if nesting.too_deep(request.body):
+            raise Refused(400, "Exception while reading request", "The payload is nested too deeply.")
         request = tiny_url.expanded(instance, xml_format.understood(request))
     for pattern, handler in ROUTES:
         if found := pattern.fullmatch(request.path):
