@@ -140,6 +140,10 @@ class Access:
         """What field rules say about one column of records of exactly this class."""
         return self._field(user, table, element, operation) if self._enforced() else GRANTED
 
+    def endpoint_verdict(self, user: User, sys_ids: Iterable[str]) -> Verdict:
+        """What the rules that a REST API names say about a call."""
+        return self._book.endpoint_verdict(user, sys_ids) if self._enforced() else GRANTED
+
     def runs_scripts(self) -> bool:
         """Whether looking at records may run scripts of rules."""
         return self._enforced() and self._book.has_scripts()

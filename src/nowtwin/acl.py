@@ -26,6 +26,8 @@ class Scripted:
 
 Queries = tuple[str | Scripted, ...]
 """Encoded queries and scripts that a record must all meet."""
+ENDPOINT = "rest_endpoint"
+"""The type of a rule that guards a scripted REST API."""
 TABLES = ("sys_security_acl", "sys_security_acl_role", "sys_user_role")
 _USED = ("name", "operation", "type", "active", "condition", "applies_to", "script", "advanced", "decision_type")
 
@@ -118,6 +120,11 @@ class RuleBook:
         names = self._rules.get(operation, {})
         return frozenset(element for name, element in names if name in line and element)
 
+    def endpoint_verdict(self, user: User, sys_ids: Iterable[str]) -> Verdict:
+        """What rules say about a call of a REST API that names them; one that is not there denies."""
+        found = [self._matching(ENDPOINT, sys_id, "") for sys_id in sys_ids]
+        return _verdict(user, [rule for rules in found for rule in rules]) if all(found) else DENIED
+
     def has_scripts(self) -> bool:
         """Whether some rule would run a script."""
         self._refresh()
@@ -145,20 +152,23 @@ def _by_operation(storage: Storage) -> dict[str, dict[tuple[str, str], tuple[Rul
         sys_id, name, operation, kind, active, condition, applies_to, script, advanced, decision, overrides = (
             "" if value is None else str(value) for value in row
         )
-        if active == "false" or kind not in {"", "record"} or not name:
+        if active == "false" or kind.lower() not in {"", "record", ENDPOINT} or not name:
             continue
+        endpoint = kind.lower() == ENDPOINT
         table, _, element = name.partition(".")
         rule = Rule(
             table,
             element,
             frozenset(roles.get(sys_id, ())),
-            condition.removesuffix("^EQ"),
-            applies_to.removesuffix("^EQ"),
+            "" if endpoint else condition.removesuffix("^EQ"),
+            "" if endpoint else applies_to.removesuffix("^EQ"),
             script=Scripted(sys_id, name, script) if advanced == "true" and script.strip() else None,
             deny_unless=decision in {"deny", "deny_unless"},
             admin_overrides=overrides != "false",
         )
-        at = rules.setdefault(operation, {})
+        at = rules.setdefault(ENDPOINT if endpoint else operation, {})
+        if endpoint:  # found by the API that names it
+            table, element = sys_id, ""
         at[table, element] = (*at.get((table, element), ()), rule)
     return rules
 

@@ -169,7 +169,9 @@ class App:
         if site.PATHS.fullmatch(request.path):
             return await asyncio.to_thread(site.answer, self._instance, request)
         long_list = request.method == "GET" and table.listing_of(request).limit > _LONG_LIST
-        if long_list or self._instance.scripts.may_block(writes=request.method not in {"GET", "HEAD"}):
+        scripted = bool(self._instance.scripted_apis.resources()) and not request.path.startswith("/api/now/")
+        writes = request.method not in {"GET", "HEAD"}
+        if long_list or scripted or self._instance.scripts.may_block(writes=writes):
             return await asyncio.to_thread(routes.answer, self._instance, request)
         return routes.answer(self._instance, request)
 

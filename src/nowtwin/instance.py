@@ -34,6 +34,7 @@ from nowtwin.records import Record, Records, Written, texts_of
 from nowtwin.registry import Registry
 from nowtwin.roles import Roles
 from nowtwin.schema import shipped_dictionary
+from nowtwin.scripted_apis import ScriptedApis
 from nowtwin.scripting.scripts import Scripts
 from nowtwin.shipped_access import access_rows
 from nowtwin.shipped_policies import policy_rows
@@ -117,6 +118,7 @@ class Instance:
         self.vault = Vault(self.accounts, Random(self.seed + 2))  # noqa: S311 - as above
         self.registry = Registry(self.storage, self.vault)
         self.verifier = Verifier(self.storage, self.vault)
+        self.scripted_apis = ScriptedApis(self.storage)
         self.inbound_policies = InboundPolicies(self.storage)
         self.rate_limits = RateLimits(self)
         self.nodes = Nodes()

@@ -16,6 +16,7 @@ from nowtwin.apis import (
     oauth,
     progress,
     schema_doc,
+    scripted_rest,
     service_catalog,
     session_debug,
     stats,
@@ -42,6 +43,9 @@ def answer(instance: Instance, request: Request) -> Answer:
     try:
         if request.path in OPEN:
             return OPEN[request.path](instance, request)
+        public = scripted_rest.guest_answer(instance, request)
+        if public:
+            return xml_format.answered(request, public)
         user = authenticate(instance, request)
         request = replace(request.signed_in(user), query=_without_secrets(request))
         allowance = instance.rate_limits.take(user, request)
@@ -71,6 +75,9 @@ def dispatch(instance: Instance, request: Request) -> Answer:
             _refuse_accept(request)
         if nesting.too_deep(request.body):
             raise Refused(400, "Exception while reading request", "The payload is nested too deeply.")
+        scripted = scripted_rest.answer(instance, request)
+        if scripted:
+            return xml_format.answered(request, scripted)
         request = tiny_url.expanded(instance, xml_format.understood(request))
     for pattern, handler in ROUTES:
         if found := pattern.fullmatch(request.path):

@@ -70,19 +70,23 @@ def _tag(key: str) -> str:
 def understood(request: Request) -> Request:
     """The request with an XML body turned into JSON. Raises Refused 400 for one that is not XML."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in _XML_TYPES or not request.body or request.method not in {"POST", "PUT", "PATCH"}:
+    if not is_xml(kind) or not request.body or request.method not in {"POST", "PUT", "PATCH"}:
         return request
     headers = {**request.headers, "content-type": "application/json"}
-    return replace(request, headers=headers, body=msgspec.json.encode(_record(request.body)))
+    return replace(request, headers=headers, body=msgspec.json.encode(entries(request.body)[0]))
 
 
-def _record(body: bytes) -> dict[str, str]:
+def is_xml(content_type: str) -> bool:
+    """Whether a content type, without parameters, is XML."""
+    return content_type in _XML_TYPES
+
+
+def entries(body: bytes) -> list[dict[str, str]]:
+    """The records of a request body; one where it names no entries. Raises Refused 400 for one that is not XML."""
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
         raise Refused(400, "Exception while reading request", "The payload declares a document type.")
     try:
         root = ET.fromstring(body)  # noqa: S314 - documents with declarations are refused above
     except (ET.ParseError, LookupError, ValueError) as error:
         raise Refused(400, "Exception while reading request", f"The payload is not valid XML: {error}") from error
-    entry = root.find("entry")
-    source = root if entry is None else entry
-    return {child.tag: child.text or "" for child in source}
+    return [{child.tag: child.text or "" for child in entry} for entry in root.findall("entry") or [root]]

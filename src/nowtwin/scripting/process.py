@@ -18,7 +18,16 @@ from time import monotonic
 _LENGTH = struct.Struct(">I")
 _CHUNK = 1_048_576
 _MOST_IDLE = 2
-_PRELUDE = ("kernel", "glide_record", "glide_date_time", "glide_system", "platform_classes", "rest_message", "start")
+_PRELUDE = (
+    "kernel",
+    "glide_record",
+    "glide_date_time",
+    "glide_system",
+    "platform_classes",
+    "rest_message",
+    "rest_api",
+    "start",
+)
 _PRELUDE_LINE = 100_000
 """Lines of the prelude count from here, so that the line of an error tells whose it is (kernel.js knows the number)."""
 OUT_OF_TIME = "Transaction cancelled: maximum execution time exceeded"

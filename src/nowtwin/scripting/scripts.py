@@ -14,6 +14,7 @@ from nowtwin.query.parse import Query, Term
 from nowtwin.schema import stock_default_scripts
 from nowtwin.scripting.access_scripts import AccessScripts
 from nowtwin.scripting.business_rules import ENGINES_AT, Rule, RuleBook, version_of
+from nowtwin.scripting.endpoints import Endpoints
 from nowtwin.scripting.engine import Engine
 from nowtwin.scripting.host_records import Queries, query_of, script_switches
 from nowtwin.scripting.jobs import Jobs
@@ -43,6 +44,7 @@ class Scripts:
         self._platform = platform
         self._engine = Engine(platform, Queries(self._restrict))
         self.access = AccessScripts(platform, self._engine)
+        self.endpoints = Endpoints(self._engine)
         self._known: tuple[tuple[int, int, bool], RuleBook] | None = None
         self.jobs = Jobs()
 

@@ -15,6 +15,37 @@ from nowtwin.scripting.scope import Scope
 Call = tuple[type[msgspec.Struct], Callable[[Scope, Any], object]]
 
 
+class Called(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as the script of a resource sees it. `parsed` holds the value of a body in JSON or XML; None where the
+    body is not what its type says.
+    """
+
+    body: str
+    parsed: dict[str, Any] | None
+    headers: Mapping[str, str]
+    query: tuple[tuple[str, str], ...]
+    query_string: str
+    path_params: Mapping[str, str]
+    uri: str
+    url: str
+
+
+class Told(msgspec.Struct, frozen=True):
+    message: str
+    detail: str
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What the script of a resource answers: written text, JSON for `result`, or an error."""
+
+    status: int
+    headers: dict[str, str]
+    type: str
+    written: str | None
+    result: str | None
+    error: Told | None
+
+
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """What a process needs to run one script (kernel.js, `execute`)."""
 
@@ -30,6 +61,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     values: Mapping[str, str] = {}
     previous: Mapping[str, str] | None = None
     wants_scratchpad: bool = False
+    request: Called | None = None
+    """The call of a scripted REST API that the script is to answer."""
 
 
 class ScriptError(msgspec.Struct, frozen=True):
@@ -52,6 +85,7 @@ class Outcome(msgspec.Struct, frozen=True):
     query: host_records.Asked | None = None
     scratchpad: dict[str, Any] | None = None
     error: ScriptError | None = None
+    answer: Answered | None = None
 
 
 class _Asked(msgspec.Struct, frozen=True):

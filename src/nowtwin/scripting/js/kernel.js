@@ -53,7 +53,7 @@ Object.defineProperty(HostDate.prototype, 'constructor', { value: globalThis.Dat
 
 // -- programs -----------------------------------------------------------------------------------------------------
 
-const PARAMETERS = '(current, previous, g_scratchpad, parent, workflow)';
+const PARAMETERS = '(current, previous, g_scratchpad, parent, workflow, request, response)';
 const indirectEval = eval;
 
 function program(key, source, wrap) {
@@ -232,7 +232,9 @@ function execute(frame) {
   const previous = frame.previous ? frozenRecord(frame.table, frame.previous) : null;
   const scratchpad = {};
   const result = { ran: true };
-  const call = (made) => made.call(globalThis, current, previous, scratchpad, null, null);
+  const request = frame.request ? new RESTAPIRequest(frame.request) : null;
+  const response = frame.request ? new RESTAPIResponse() : null;
+  const call = (made) => made.call(globalThis, current, previous, scratchpad, null, null, request, response);
   try {
     if (frame.condition) {
       result.ran = false;
@@ -243,8 +245,10 @@ function execute(frame) {
       applyTemplate(current, frame.template, call);
       if (frame.script) result.value = call(program(frame.key, frame.script, frame.expression ? expression : statements));
     }
+    if (response) result.answer = answerOf(response, result.value);
   } catch (error) {
-    result.error = describe(error);
+    if (response && error instanceof ServiceError) result.answer = errorOf(error);
+    else result.error = describe(error);
   }
   result.value = result.value === undefined || result.value === null ? null : textOf(result.value);
   result.scratchpad = frame.wants_scratchpad ? parse(stringify(scratchpad)) : null;
