@@ -80,6 +80,21 @@ class Page:
         for first in range(0, self.rows, size):
             yield _columns(self.fields, self.records[first : first + size])
 
+    def by_absence(self) -> list[tuple[frozenset[str], Page]]:
+        """The rows by the fields that they lack; mostly one page of rows that lack nothing. Looks at every cell."""
+        lacking: dict[int, list[str]] = {}
+        for name, column in zip(self.fields, self.columns, strict=True):
+            if id(ABSENT) in set(map(id, column)):
+                for place, value in enumerate(column):
+                    if value is ABSENT:
+                        lacking.setdefault(place, []).append(name)
+        if not lacking:
+            return [(frozenset(), self)]
+        groups: dict[frozenset[str], list[msgspec.Struct]] = {}
+        for place, record in enumerate(self.records):
+            groups.setdefault(frozenset(lacking.get(place, ())), []).append(record)
+        return [(fields, Page(self.fields, records)) for fields, records in groups.items()]
+
     @property
     def absent(self) -> tuple[str, ...]:
         """Fields that the first or the last row lacks: unreadable for the account, or not of this table."""

@@ -17,8 +17,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from nowbridge.model.errors import LostLease, Retry, Stop
+from nowbridge.store import duties
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.ddl import ColumnDefinition, Relation
+from nowbridge.store.ddl import ColumnDefinition, Relation, index_name
 from nowbridge.store.duties import DutyLease
 from nowbridge.store.load import Target
 from nowbridge.store.tables import TableRow
@@ -316,7 +317,7 @@ async def ensure_index(connection: Connection, relation: Relation, column: str) 
     """Index one column without keeping anybody from reading or writing; True if that had to be done. `connection` is
     outside a transaction. An index that was left unfinished is made again.
     """
-    name = f"{relation.name[:40]}_{column[:20]}_idx"
+    name = index_name(relation, column)
     cursor = await connection.execute(
         "SELECT i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
         " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
@@ -355,6 +356,15 @@ async def seen(connection: Connection, connection_id: int, subject: str) -> tupl
     )
     row = await cursor.fetchone()
     return (row[0], row[1]) if row else None
+
+
+async def look_again(connection: Connection, row: TableRow, *, now: datetime) -> None:
+    """Have the whole dictionary of a table read again, now."""
+    await connection.execute(
+        "DELETE FROM nowbridge.metadata_seen WHERE connection_id = %s AND subject = %s",
+        (row.connection_id, f"columns:{row.source}"),
+    )
+    await duties.bring_forward(connection, row.id, "schema", now=now)
 
 
 async def note_seen(connection: Connection, connection_id: int, subject: str, what: str, *, now: datetime) -> None:

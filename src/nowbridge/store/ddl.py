@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,9 +88,17 @@ async def create_indexes(connection: Connection, relation: Relation, columns: Se
     analyse all columns of a wide table takes longer than its whole load did.
     """
     for column in columns:
-        name = f"{relation.name[:40]}_{column[:20]}_idx"
+        name = index_name(relation, column)
         await connection.execute(
             sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(
                 sql.Identifier(name), relation.identifier, sql.Identifier(column)
             )
         )
+
+
+def index_name(relation: Relation, column: str) -> str:
+    """The name of our index on one column; unique in its schema."""
+    table, rest = relation.name[:30], column[:20]
+    if (table, rest) != (relation.name, column):
+        rest += "_" + hashlib.sha256(f"{relation.name}.{column}".encode()).hexdigest()[:6]
+    return f"{table}_{rest}_idx"
