@@ -154,8 +154,7 @@ XML = st.sampled_from(
         b"<request><entry><caller_id><value>1</value></caller_id></entry></request>", _LAUGHS, _OUTSIDE,
         b"<request>" * 3_000, b"<?xml version='1.0' encoding='utf-16'?><a/>", b"<a>\x00</a>", b"<a>&nope;</a>",
         b"<record_update table='incident'><incident action='INSERT_OR_UPDATE'/></record_update>", b"<unload/>",
-        b"<record_update/>", b"<unload><sys_remote_update_set/><sys_update_xml><payload>&lt;</payload></sys_update_xml>"
-        b"</unload>",
+        b"<record_update/>", b"<unload><sys_update_xml><payload>&lt;</payload></sys_update_xml></unload>",
     )
 )  # fmt: skip
 _PARTS = st.sampled_from(("table_name", "table_sys_id", "uploadFile", "attachFile", "sysparm_ck", "x\r\ny", '"', ""))

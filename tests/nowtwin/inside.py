@@ -64,7 +64,7 @@ class Inside:
             sent.append(message)
 
         await self._app(_scope(wish), receive, send)
-        start = sent[0] if sent else {"status": 0, "headers": []}
+        start: Message = sent[0] if sent else {"status": 0, "headers": []}
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in start["headers"]}
         return Got(start["status"], headers, b"".join(part.get("body", b"") for part in sent[1:]))
 
