@@ -6,5 +6,6 @@ pytest_plugins = (
     "tests.support.selection",
     "tests.support.twin",
     "tests.support.replica",
+    "tests.support.hooks",
     "tests.support.program",
 )

@@ -7,6 +7,7 @@ import pytest
 from nowbridge.replica.verify import Level
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.wire import PageDecoder
+from nowbridge.store.load import Merged
 from tests.support.replica import Bench
 
 
@@ -56,9 +57,9 @@ async def test_a_late_page_does_not_revive_a_deleted_row(bench: Bench) -> None:
     assert (await bench.tend("audit")).removed == 1
     page = PageDecoder(loader.layout.fetched).decode(json.dumps(late).encode())
 
-    async def after(connection: object, changed: int) -> None:
+    async def after(connection: object, merged: Merged) -> None:
         del connection
-        assert changed == 4
+        assert merged.changed == 4
 
     await loader.merge_changes(page, after)
     assert await bench.rows("SELECT count(*) FROM incident") == [(4,)]

@@ -13,15 +13,19 @@ from nowbridge.replica.labels import Labeller
 from nowbridge.replica.layout import Layout
 from nowbridge.replica.rows import Labels
 from nowbridge.replica.spec import layout_of, target_of
-from nowbridge.servicenow.wire import Page
+from nowbridge.servicenow.wire import ABSENT, Page
+from nowbridge.store import classes, columns, load, tables, tombstones
 from nowbridge.store import labels as label_store
-from nowbridge.store import load, tables, tombstones
+from nowbridge.store.classes import Descendant
 from nowbridge.store.database import Connection
-from nowbridge.store.load import Encoded, NotEmpty, Target, Unstorable
+from nowbridge.store.load import Encoded, Merged, NotEmpty, Source, Target, Unstorable
 from nowbridge.store.tables import TableRow
 
 AfterRows = Callable[[Connection, int], Awaitable[None]]
 """Runs in the transaction that holds the rows, with the number of rows that changed: moves the cursor."""
+
+AfterMerge = Callable[[Connection, Merged], Awaitable[None]]
+"""As AfterRows, for a merge."""
 
 Write = Callable[[Connection, Encoded, int], Awaitable[int]]
 """Brings encoded rows, so many of them, into the table; returns how many changed."""
@@ -33,11 +37,26 @@ Attempt = Callable[[Page, Labels, Sequence[misfits.Misfit]], Awaitable[int | Non
 class TableLoader:
     """Loads pages into one replica table. One per table and worker."""
 
-    def __init__(self, row: TableRow, labeller: Labeller, *, label_tables: Sequence[str] = ()) -> None:
-        """`label_tables` are the tables whose references this table's records may be: itself and its ancestors."""
+    def __init__(
+        self,
+        row: TableRow,
+        labeller: Labeller,
+        *,
+        label_tables: Sequence[str] = (),
+        descendants: Sequence[Descendant] = (),
+        narrowed: tuple[Layout, str] | None = None,
+    ) -> None:
+        """`label_tables` are the tables whose references this table's records may be: itself and its ancestors;
+        `descendants` the replica tables of its classes. `narrowed`: a layout that is less than the table's, and a name
+        for it.
+        """
         self.row = row
-        self.layout: Layout = layout_of(row)
-        self.target: Target = target_of(row, self.layout)
+        self.descendants = tuple(descendants)
+        self.layout, part = narrowed or (layout_of(row), "")
+        self.target: Target = target_of(row, self.layout, part=part)
+        self._known_absent = self.layout.unreadable
+        self._parts: dict[frozenset[str], TableLoader] = {}
+        self._told: frozenset[str] = frozenset()
         self._pointers = rows.pointers(self.layout)
         self._labeller = labeller
         self._label_tables = tuple(label_tables)
@@ -49,11 +68,100 @@ class TableLoader:
         try:
             return await self._load(page, self._copy_new, after)
         except NotEmpty:
-            return await self._load(page, self._merge_backfill, after)
+            *earlier, (loader, rows_of_it) = self.parts(page)
+            for part, rows_of_part in earlier:
+                await part.merge_loaded(rows_of_part, _nothing)
+            return sum(part.rows for _, part in earlier) + await loader.merge_loaded(rows_of_it, after)
 
-    async def merge_changes(self, page: Page, after: AfterRows) -> int:
-        """A page of changes: newer versions are taken, with their feed entries. Returns the rows that changed."""
-        return await self._load(page, self._merge_poll, after)
+    async def merge_loaded(self, page: Page, after: AfterRows) -> int:
+        """A page of the first load of which some rows are there already. Returns its rows."""
+        return await self._load(page, self._merge_backfill, after)
+
+    async def merge_changes(self, page: Page, after: AfterMerge, *, source: Source = "poll", known: int = 0) -> int:
+        """A page of changes: newer versions are taken, with their feed entries. `known` is the newest tombstone before the
+        rows were asked for, if that was noted. Returns the rows that changed.
+        """
+        merged = Merged(0, 0)
+        *earlier, (loader, rows_of_it) = self.parts(page)
+
+        async def note(connection: Connection, part: Merged) -> None:
+            nonlocal merged
+            del connection
+            merged = merged.plus(part)
+
+        async def then(connection: Connection, part: Merged) -> None:
+            await self.note_evidence(connection, page)
+            await after(connection, merged.plus(part))
+
+        for part, rows_of_part in earlier:  # by themselves: the version guard makes repeating them harmless
+            await part.merge_part(rows_of_part, note, source=source, known=known)
+        changed = await loader.merge_part(rows_of_it, then, source=source, known=known)
+        return merged.changed + changed
+
+    async def merge_part(self, page: Page, after: AfterMerge, *, source: Source, known: int) -> int:
+        """As `merge_changes`, of rows that lack nothing that this loader loads."""
+        merged = Merged(0, 0)
+
+        async def write(connection: Connection, encoded: Encoded, count: int) -> int:
+            nonlocal merged
+            del count
+            await columns.require_layout(connection, self.row)
+            await load.stage(connection, self.target, encoded)
+            await tombstones.settle(connection, self.row.id, self.target, known=known)
+            merged = await load.merge(connection, self.target, source=source, now=self._labeller.clock())
+            for descendant in self.descendants:
+                await classes.note_moves(connection, self.target, descendant, now=self._labeller.clock())
+            return merged.changed
+
+        async def then(connection: Connection, changed: int) -> None:
+            del changed
+            await after(connection, merged)
+
+        return await self._load(page, write, then)
+
+    def narrow(self, layout: Layout, name: str) -> TableLoader:
+        """A loader of the same table that leaves the other columns alone."""
+        return TableLoader(
+            self.row,
+            self._labeller,
+            label_tables=self._label_tables,
+            descendants=self.descendants,
+            narrowed=(layout, name),
+        )
+
+    def parts(self, page: Page) -> list[tuple[TableLoader, Page]]:
+        """A page by what its rows lack: ServiceNow leaves out what the account may not read of a record, which must not
+        pass for "was emptied". Each part with a loader that leaves the columns alone that its rows lack.
+        """
+        found: list[tuple[TableLoader, Page]] = []
+        for fields, rows_of_it in page.by_absence():
+            lacking = fields - self._known_absent
+            if not lacking:
+                found.append((self, rows_of_it))
+                continue
+            if lacking not in self._parts:
+                self._parts[lacking] = self.narrow(self.layout.without(lacking), f"_{len(self._parts)}")
+            found.append((self._parts[lacking], rows_of_it))
+        return found
+
+    async def note_evidence(self, connection: Connection, page: Page) -> None:
+        """A row that lacks a column, or has one that was not readable: have the dictionary looked at. Said once for each
+        set of columns.
+        """
+        absent = frozenset(page.absent)
+        if page.rows and absent not in (self._known_absent, self._told):
+            self._told = absent
+            await columns.look_again(connection, self.row, now=self._labeller.clock())
+
+    async def fill(self, page: Page, after: AfterRows) -> int:
+        """Values of this loader's columns into the rows that are held in the page's version."""
+
+        async def write(connection: Connection, encoded: Encoded, count: int) -> int:
+            del count
+            await load.stage(connection, self.target, encoded)
+            return await columns.fill_rows(connection, self.target)
+
+        return await self._load(page, write, after)
 
     async def stage(self, connection: Connection, page: Page) -> None:
         """Put a page beside the table for comparison, inside the caller's transaction, at whose end it is gone."""
@@ -117,7 +225,8 @@ class TableLoader:
         display = self.layout.display
         if not self._label_tables or display is None or display not in page.fields:
             return {}
-        return dict(zip(page.ids, (text or None for text in page.column(display)), strict=True))
+        words = zip(page.ids, page.column(display), strict=True)
+        return {sys_id: text or None for sys_id, text in words if text is not ABSENT}
 
     async def _copy_new(self, connection: Connection, encoded: Encoded, count: int) -> int:
         await load.copy_new(connection, self.target, encoded)
@@ -128,13 +237,6 @@ class TableLoader:
         await tombstones.settle(connection, self.row.id, self.target)
         await load.merge(connection, self.target, source="backfill", now=self._labeller.clock())
         return count
-
-    async def _merge_poll(self, connection: Connection, encoded: Encoded, count: int) -> int:
-        del count
-        await load.stage(connection, self.target, encoded)
-        await tombstones.settle(connection, self.row.id, self.target)
-        merged = await load.merge(connection, self.target, source="poll", now=self._labeller.clock())
-        return merged.inserted + merged.updated
 
     async def _remember_labels(self, connection: Connection, records: Mapping[str, str | None]) -> None:
         for table in self._label_tables if records else ():
@@ -150,6 +252,10 @@ class TableLoader:
                 [(misfit.sys_id, misfit.column, misfit.problem) for misfit in found],
                 now=self._labeller.clock(),
             )
+
+
+async def _nothing(connection: Connection, changed: int) -> None:
+    del connection, changed
 
 
 def as_columns(page: Page) -> dict[str, Sequence[str]]:

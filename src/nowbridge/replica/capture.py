@@ -7,20 +7,23 @@ transaction. When the pass ends, everything up to its upper bound is proved to b
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from nowbridge.model.errors import LostLease, NowbridgeError, Park, Retry, Stop
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.spec import Clock, Pace
+from nowbridge.replica.versions import versions_of
 from nowbridge.servicenow import query as queries
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import ChangeSweep, Cursor
 from nowbridge.servicenow.wire import Page, PageDecoder
-from nowbridge.store import leases, tables
+from nowbridge.store import hooks, leases, loss, tables
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.leases import Holder, StreamLease, StreamProgress
+from nowbridge.store.load import Merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,8 @@ class Capture:
             return Pass(loader.row.source, error=error)
 
     async def _poll(self, lease: StreamLease, loader: TableLoader) -> Pass:
-        hi = (await self.instance.server_now()).replace(microsecond=0) - self.pace.safety_lag
-        hi = max(lease.cursor_time, hi)
+        asked_at = await self.instance.server_now()
+        hi = max(lease.cursor_time, asked_at.replace(microsecond=0) - self.pace.safety_lag)
         sweep = ChangeSweep(
             queries.parse(loader.row.query), Cursor(lease.cursor_time, lease.cursor_id), hi, self.pace.page_rows
         )
@@ -80,15 +83,23 @@ class Capture:
                 calls = 0
         async with self.database.transaction() as connection:
             now = self.clock()
-            await leases.finish_poll(
-                connection, lease, proven_to=hi, next_poll_at=now + self.pace.poll, calls=calls, now=now
-            )
+            wait = await self._wait(connection, lease.table_id, now)
+            await leases.finish_poll(connection, lease, proven_to=hi, next_poll_at=now + wait, calls=calls, now=now)
+            await loss.set_wait(connection, lease.table_id, wait)
+            await hooks.note_clock(connection, loader.row.connection_id, (asked_at - now).total_seconds())
         return Pass(loader.row.source, rows=seen, changed=changed, proven_to=hi)
 
+    async def _wait(self, connection: Connection, table_id: int, now: datetime) -> timedelta:
+        """Longer where hints tell of the table's changes, and poll only stands behind them."""
+        relied_on = await loss.reliable(connection, table_id, now=now)
+        return max(self.pace.poll, self.pace.poll_hooked) if relied_on else self.pace.poll
+
     async def _apply(self, lease: StreamLease, loader: TableLoader, page: Page, cursor: Cursor, calls: int) -> int:
-        async def move(connection: Connection, changed: int) -> None:
-            progress = StreamProgress(cursor.time, cursor.sys_id, calls, changed)
-            await leases.advance_stream(connection, lease, self.holder, progress, now=self.clock())
+        async def move(connection: Connection, merged: Merged) -> None:
+            now = self.clock()
+            progress = StreamProgress(cursor.time, cursor.sys_id, calls, merged.changed)
+            await leases.advance_stream(connection, lease, self.holder, progress, now=now)
+            await loss.polled(connection, lease.table_id, _among(page, merged.sys_ids), now=now)
 
         return await loader.merge_changes(page, move)
 
@@ -100,3 +111,11 @@ class Capture:
                 tables.described(error),
                 next_poll_at=self.clock() + self.pace.wait_after(error, lease.failures),
             )
+
+
+def _among(page: Page, sys_ids: Sequence[str]) -> list[tuple[str, int | None, datetime | None]]:
+    """These rows of a page, each with its version."""
+    if not sys_ids:
+        return []
+    versions = versions_of(page)
+    return [(sys_id, *versions[sys_id]) for sys_id in sys_ids]

@@ -87,7 +87,7 @@ class Deletes:
             rows = await tables.count_rows(connection, loader.row.relation) if named.sys_ids else 0
             known = await watches.invisible_among(connection, table_id, named.sys_ids)
         most = rules.limits(rows, watch.allowed if named.listed == "" else None)
-        looked, times, calls = await self._look_at(loader, named.sys_ids, known, most)
+        looked, times, calls = await self.look_at(loader, named.sys_ids, known, most)
         newly = len(set(looked.unseen) - known)
         held = rules.why_held(len(looked.gone), newly, most)
         if not remove:
@@ -125,10 +125,12 @@ class Deletes:
             settled.gone, settled.unseen, settled.removed, settled.held, settled.calls + journal.calls + calls
         )
 
-    async def _look_at(
+    async def look_at(
         self, loader: TableLoader, sys_ids: Collection[str], known: Collection[str], most: rules.Limits
     ) -> tuple[Sorted, dict[str, datetime], int]:
-        """The sorted rows, the instance's time of the proof by sys_id, and the calls that it took."""
+        """Rows that were named, sorted by what the instance says of each; the instance's time of that by sys_id; the calls
+        that it took. `known` were out of sight before.
+        """
         sorting = rules.sort_out(list(sys_ids), known, most)
         decoder = PageDecoder(("sys_id",))
         base = queries.lasting(queries.parse(loader.row.query))

@@ -18,6 +18,7 @@ from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.backfill import Backfill, finish_table
 from nowbridge.replica.capture import Capture, Pass
 from nowbridge.replica.deletes import Deletes
+from nowbridge.replica.hints import HintPass, HintReader
 from nowbridge.replica.labels import Labeller, choice_tables, effective_choices, list_labels
 from nowbridge.replica.layout import LabelKind, Layout, plan_layout
 from nowbridge.replica.spec import Clock, Pace, TableSpec, layout_of, shard_ranges
@@ -94,6 +95,7 @@ class Replica:
     deletes: Deletes = field(init=False)
     verifier: Verifier = field(init=False)
     upkeep: Upkeep = field(init=False)
+    hints: HintReader = field(init=False)
     _loaders: dict[int, TableLoader] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -109,6 +111,9 @@ class Replica:
             self.clock,
             self.deletes,
             self.verifier,
+        )
+        self.hints = HintReader(
+            self.database, self.instance, self.connection_id, self.holder, self.clock, self.deletes, self.loader
         )
 
     async def prepare(self) -> int:
@@ -203,6 +208,13 @@ class Replica:
             answered=f"they were not after {FOLLOW_TRIES} seconds",
             hint="`nowbridge status` shows how the table's changes stand.",
         )
+
+    async def read_hints(self) -> HintPass | None:
+        """Read back the records that were hinted; None when no hint is due."""
+        if self.stopping:
+            return None
+        with calling_for(Purpose.HINT):
+            return await self.hints.read_due()
 
     async def tend_next(self) -> Tended | None:
         """Do the duty that has been due for longest; None when none is."""

@@ -38,7 +38,8 @@ class Pace:
     """How the replica works: rows a page, the wait between polls, and the safety lag: changes younger than this by
     the instance's clock are left to the next poll, because a transaction may still commit with an older time.
     `audit`, `check` and `compare` are the times between two readings of the journal of deletions, two checks by counts
-    and two comparisons of all keys.
+    and two comparisons of all keys. `poll_hooked` is the wait between polls of a table whose hints can be relied on;
+    `drift` the time between two comparisons of what changed within `drift_window`.
     """
 
     page_rows: int = 2_000
@@ -48,6 +49,9 @@ class Pace:
     audit: timedelta = timedelta(minutes=1)
     check: timedelta = timedelta(hours=1)
     compare: timedelta = timedelta(days=1)
+    poll_hooked: timedelta = timedelta(minutes=5)
+    drift: timedelta = timedelta(minutes=10)
+    drift_window: timedelta = timedelta(hours=1)
 
     def wait_after(self, error: NowbridgeError, failures: int) -> timedelta:
         """How long to leave work alone that has now failed `failures` + 1 times in a row. What somebody must mend first

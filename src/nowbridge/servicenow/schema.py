@@ -80,6 +80,12 @@ async def discover(instance: Instance, tables: Sequence[str]) -> dict[str, Table
     return found
 
 
+async def lineage(instance: Instance, table: str) -> tuple[str, ...]:
+    """The table, then its ancestors from the parent to the root, as far as the account may read `sys_db_object`."""
+    parents, _ = await _lineages(instance, [table])
+    return _lineage(table, parents)
+
+
 async def displays(instance: Instance, tables: Sequence[str]) -> dict[str, str | None]:
     """The display column of each table, None where there is none or it cannot be learned; cheaper than `discover`."""
     parents, _ = await _lineages(instance, tables)

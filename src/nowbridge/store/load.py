@@ -19,7 +19,7 @@ from nowbridge.store.database import Connection
 from nowbridge.store.ddl import Relation
 
 COPY_OPTIONS = sql.SQL("(FORMAT text, DELIMITER E'\\x1f', NULL '')")
-Source = Literal["backfill", "poll", "verify"]
+Source = Literal["backfill", "poll", "hint", "drift", "verify"]
 Encoded = Iterable[bytes]
 """Rows as COPY text, in parts that may be made only when they are asked for."""
 
@@ -42,8 +42,18 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
+    """What a merge wrote; `sys_ids` are those of the rows."""
+
     inserted: int
     updated: int
+    sys_ids: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> int:
+        return self.inserted + self.updated
+
+    def plus(self, other: Merged) -> Merged:
+        return Merged(self.inserted + other.inserted, self.updated + other.updated, self.sys_ids + other.sys_ids)
 
 
 class NotEmpty(Exception):
@@ -85,7 +95,7 @@ async def merge(
         {"table": target.relation.name, "source": source, "now": now},
     )
     row = await cursor.fetchone()
-    return Merged(inserted=row[0], updated=row[1]) if row else Merged(0, 0)
+    return Merged(row[0], row[1], tuple(row[2] or ())) if row else Merged(0, 0)
 
 
 async def delete_rows(
@@ -144,7 +154,7 @@ def _merge_statement(target: Target, *, repair: bool, feed_inserts: bool) -> sql
         "     %(source)s, {version}, {changed_at}, %(now)s"
         "   FROM written AS w JOIN {stage} AS n USING (sys_id) LEFT JOIN old AS o USING (sys_id)"
         "   WHERE {fed} ORDER BY {feed_order})"
-        " SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written"
+        " SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh), array_agg(sys_id) FROM written"
     ).format(
         table=target.relation.identifier,
         stage=sql.Identifier("pg_temp", target.stage),
@@ -167,6 +177,12 @@ def _pair(name: str) -> sql.Composed:
     )
 
 
+def _values(alias: str, target: Target) -> sql.Composed:
+    """The columns that a load fills, and no others: those that are left alone are never what differs."""
+    names = (sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(name)) for name in target.columns)
+    return sql.SQL("ROW({})").format(sql.SQL(", ").join(names))
+
+
 def _newer(target: Target, *, repair: bool) -> sql.Composable:
     """sys_mod_count first: the clock that stamps sys_updated_on is the writing node's (model.versions)."""
     keys = [
@@ -174,7 +190,7 @@ def _newer(target: Target, *, repair: bool) -> sql.Composable:
         sql.SQL("coalesce({0}.sys_updated_on, '-infinity')") if "sys_updated_on" in target.columns else None,
     ]
     version = [key for key in keys if key is not None]
-    content = sql.SQL("(SELECT ROW(t.*)) IS DISTINCT FROM (SELECT ROW(excluded.*))")
+    content = sql.SQL("({}) IS DISTINCT FROM ({})").format(_values("t", target), _values("excluded", target))
     if not version:  # a table without versions: whatever differs is taken
         return content
     held = sql.SQL("({})").format(sql.SQL(", ").join(key.format(sql.SQL("t")) for key in version))

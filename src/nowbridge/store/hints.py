@@ -1,0 +1,185 @@
+"""Hints: which records changed, by word of the instance. One row a record, however often it is told of.
+
+A hint holds no values and decides nothing: the record is read back (`replica.hints`). Whoever takes hints up raises
+their epoch, and what comes meanwhile raises `arrivals`, so a hint is done only if nothing new was told of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import psycopg
+
+from nowbridge.store.database import Connection, translated
+
+CHANNEL = "nowbridge_hint"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One hint as it came in. `mod_count` and `updated_on` are the version that the rule saw, None when it saw none."""
+
+    table: str
+    sys_id: str
+    rule_table: str
+    mod_count: int | None
+    updated_on: datetime | None
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A hint that somebody works on; `told` is all that was told of the record since it was last done."""
+
+    id: int
+    told: Told
+    arrivals: int
+    received_at: datetime
+    tries: int
+    epoch: int
+
+
+async def take_signature(connection: Connection, connection_id: int, digest: bytes, *, now: datetime) -> bool:
+    """Remember a signature. False: it was taken before."""
+    cursor = await connection.execute(
+        "INSERT INTO nowbridge.hint_signature (connection_id, digest, seen_at) VALUES (%s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
+        (connection_id, digest, now),
+    )
+    return cursor.rowcount == 1
+
+
+async def add(connection: Connection, connection_id: int, several: Collection[Told], *, now: datetime) -> None:
+    """Keep hints, and wake who waits for them when the caller's transaction commits. One that tells nothing new of a
+    record that was done is only counted.
+    """
+    for told in sorted(several, key=lambda told: (told.sys_id, told.table)):  # one order: no deadlocks
+        await connection.execute(
+            "INSERT INTO nowbridge.hint AS h (connection_id, table_name, sys_id, rule_table, mod_count, updated_on,"
+            "  deleted, received_at, last_at, next_try_at)"
+            " VALUES (%(connection)s, %(table)s, %(sys_id)s, %(rule)s, %(count)s, %(updated)s, %(deleted)s, %(now)s,"
+            "  %(now)s, %(now)s) ON CONFLICT (connection_id, sys_id, table_name) DO UPDATE SET"
+            "  rule_table = excluded.rule_table, last_at = excluded.last_at, arrivals = h.arrivals + 1,"
+            "  mod_count = CASE WHEN h.done_at IS NULL OR NOT h.deleted"
+            "    THEN greatest(h.mod_count, excluded.mod_count) ELSE excluded.mod_count END,"
+            "  updated_on = CASE WHEN h.done_at IS NULL OR NOT h.deleted"
+            "    THEN greatest(h.updated_on, excluded.updated_on) ELSE excluded.updated_on END,"
+            f"  deleted = CASE WHEN {_OLD_NEWS} THEN h.deleted ELSE excluded.deleted OR (h.deleted AND h.done_at IS NULL)"
+            "    END,"
+            f"  received_at = CASE WHEN h.done_at IS NULL OR {_OLD_NEWS} THEN h.received_at ELSE excluded.received_at END,"
+            f"  next_try_at = CASE WHEN {_OLD_NEWS} THEN h.next_try_at ELSE excluded.next_try_at END,"
+            f"  tries = CASE WHEN {_OLD_NEWS} THEN h.tries ELSE 0 END,"
+            f"  done_at = CASE WHEN {_OLD_NEWS} THEN h.done_at END",
+            {
+                "connection": connection_id,
+                "table": told.table,
+                "sys_id": told.sys_id,
+                "rule": told.rule_table,
+                "count": told.mod_count,
+                "updated": told.updated_on,
+                "deleted": told.deleted,
+                "now": now,
+            },
+        )
+        await connection.execute(
+            "DELETE FROM nowbridge.unhinted u USING nowbridge.replica_table t WHERE t.id = u.table_id"
+            " AND t.connection_id = %s AND u.sys_id = %s AND (u.mod_count IS NULL OR u.mod_count <= %s)",
+            (connection_id, told.sys_id, told.mod_count),
+        )
+    await connection.execute(f"NOTIFY {CHANNEL}")
+
+
+# Told of a record that is done: the same version or an older one, and no deletion on either side.
+_OLD_NEWS = (
+    "(h.done_at IS NOT NULL AND NOT h.deleted AND NOT excluded.deleted AND excluded.mod_count <= h.mod_count"
+    " AND excluded.updated_on <= h.updated_on)"
+)
+
+
+async def claim(
+    connection: Connection, connection_id: int, *, lease: timedelta, now: datetime, limit: int
+) -> list[Hint]:
+    """Hints that are due and free, the longest waiting first."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.hint SET epoch = epoch + 1, lease_until = %(until)s WHERE id IN"
+        "  (SELECT id FROM nowbridge.hint WHERE connection_id = %(connection)s AND done_at IS NULL"
+        "    AND next_try_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)"
+        "    ORDER BY next_try_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)"
+        " RETURNING id, table_name, sys_id, rule_table, mod_count, updated_on, deleted, arrivals, received_at, tries,"
+        "  epoch",
+        {"connection": connection_id, "now": now, "until": now + lease, "limit": limit},
+    )
+    return [Hint(row[0], Told(*row[1:7]), *row[7:]) for row in await cursor.fetchall()]
+
+
+async def done(connection: Connection, hints: Sequence[tuple[Hint, str]], *, now: datetime) -> None:
+    """These are dealt with, each with its outcome, but for those of which something new was told meanwhile."""
+    await connection.execute(
+        "UPDATE nowbridge.hint h SET lease_until = NULL,"
+        "  done_at = CASE WHEN h.arrivals = d.arrivals THEN %(now)s::timestamptz END, outcome = d.outcome"
+        " FROM unnest(%(ids)s::bigint[], %(epochs)s::bigint[], %(arrivals)s::integer[], %(outcomes)s::text[])"
+        "   AS d(id, epoch, arrivals, outcome) WHERE h.id = d.id AND h.epoch = d.epoch",
+        {
+            "now": now,
+            "ids": [hint.id for hint, _ in hints],
+            "epochs": [hint.epoch for hint, _ in hints],
+            "arrivals": [hint.arrivals for hint, _ in hints],
+            "outcomes": [outcome for _, outcome in hints],
+        },
+    )
+
+
+async def put_off(connection: Connection, hints: Sequence[tuple[Hint, datetime]]) -> None:
+    """To be tried again at the time given with each; at once where something new was told meanwhile."""
+    await connection.execute(
+        "UPDATE nowbridge.hint h SET lease_until = NULL,"
+        "  tries = CASE WHEN h.arrivals = d.arrivals THEN h.tries + 1 ELSE 0 END,"
+        "  next_try_at = CASE WHEN h.arrivals = d.arrivals THEN d.at ELSE h.next_try_at END"
+        " FROM unnest(%(ids)s::bigint[], %(epochs)s::bigint[], %(arrivals)s::integer[], %(times)s::timestamptz[])"
+        "   AS d(id, epoch, arrivals, at) WHERE h.id = d.id AND h.epoch = d.epoch",
+        {
+            "ids": [hint.id for hint, _ in hints],
+            "epochs": [hint.epoch for hint, _ in hints],
+            "arrivals": [hint.arrivals for hint, _ in hints],
+            "times": [at for _, at in hints],
+        },
+    )
+
+
+async def release(connection: Connection, hints: Sequence[Hint]) -> None:
+    """Give hints back at once, untried."""
+    await connection.execute(
+        "UPDATE nowbridge.hint h SET lease_until = NULL FROM unnest(%s::bigint[], %s::bigint[]) AS d(id, epoch)"
+        " WHERE h.id = d.id AND h.epoch = d.epoch",
+        ([hint.id for hint in hints], [hint.epoch for hint in hints]),
+    )
+
+
+async def waiting(connection: Connection, connection_id: int) -> int:
+    cursor = await connection.execute(
+        "SELECT count(*) FROM nowbridge.hint WHERE connection_id = %s AND done_at IS NULL", (connection_id,)
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def listen(dsn: str) -> AsyncIterator[None]:
+    """Yields whenever hints have come in, on a connection of its own; first when it listens."""
+    with translated("listen for hints"):
+        async with await psycopg.AsyncConnection.connect(
+            dsn, autocommit=True, application_name="nowbridge hints"
+        ) as connection:
+            await connection.execute(f"LISTEN {CHANNEL}")
+            yield
+            async for _ in connection.notifies():
+                yield
+
+
+async def prune(connection: Connection, *, before: datetime, signatures_before: datetime) -> None:
+    """Forget hints that were done, and signatures that are too old to be taken again anyway."""
+    await connection.execute("DELETE FROM nowbridge.hint WHERE done_at < %s", (before,))
+    await connection.execute("DELETE FROM nowbridge.hint_signature WHERE seen_at < %s", (signatures_before,))
+    await connection.execute("DELETE FROM nowbridge.unhinted WHERE found_at < %s", (before,))
+    await connection.execute("DELETE FROM nowbridge.hint_tally WHERE hour < %s", (before,))
