@@ -4,21 +4,25 @@ with a deleted record (its attachments, a CI's relations).
 They stand beside the business rules (`scripting`), which are records; these are part of the platform.
 """
 
+from nowtwin import reshaping
 from nowtwin.assets import Assets
 from nowtwin.attachments import CONTENT, drop_content
+from nowtwin.cascades import Cascades
+from nowtwin.errors import failed
 from nowtwin.ground import Ground
 from nowtwin.query.parse import parse
 from nowtwin.selecting import select
 from nowtwin.write_rules import Manner, Pending
 
 _QUIET = Manner(workflow=False)
-_ROOTS = frozenset({"alm_asset", "cmdb", "cmdb_model", "cmdb_model_category", "sys_user"})
+_ROOTS = frozenset({"alm_asset", "cmdb", "cmdb_model", "cmdb_model_category", "sys_user", "sys_dictionary"})
 
 
 class Consequences:
     def __init__(self, instance: Ground) -> None:
         self._instance = instance
         self.assets = Assets(instance)
+        self.cascades = Cascades(instance)
         instance.storage.index("sys_attachment", ("table_sys_id",))
         instance.storage.index(CONTENT, ("sys_attachment",))
 
@@ -29,6 +33,8 @@ class Consequences:
     def before(self, pending: Pending) -> None:
         """Complete the record on its way. Raises Refused 403 where a rule forbids the write."""
         if pending.operation == "delete":
+            self.cascades.require(pending.table, pending.sys_id)
+            self._keep_extended(pending)
             return
         root = self._instance.dictionary.root(pending.table)
         if root == "alm_asset":
@@ -47,10 +53,39 @@ class Consequences:
             self.assets.follow_asset(pending)
         elif "cmdb_ci" in lineage:
             self.assets.follow_ci(pending)
+        if pending.table == "sys_dictionary":
+            self._follow_column(pending)
         if pending.operation == "delete":
+            if pending.table == "sys_db_object":
+                self._drop_table(pending.before.get("name", ""))
             self._drop_attachments(pending)
             if "cmdb_ci" in lineage:
                 self._drop_relations(pending)
+            self.cascades.follow(pending.table, pending.sys_id)
+
+    def _follow_column(self, pending: Pending) -> None:
+        """Data goes with a deleted column, and takes the form of a new type."""
+        table, element = pending.values.get("name", ""), pending.values.get("element", "")
+        now, before = pending.values.get("internal_type", ""), pending.before.get("internal_type", "")
+        if not element:
+            return
+        if pending.operation == "delete":
+            reshaping.empty_column(self._instance, table, element)
+        elif pending.operation == "update" and now != before:
+            reshaping.retype_column(self._instance, table, element, now)
+
+    def _keep_extended(self, pending: Pending) -> None:
+        """Raises Refused 403 for a table that others extend."""
+        name = pending.before.get("name", "")
+        if pending.table == "sys_db_object" and self._instance.dictionary.children(name):
+            raise failed(f"Table {name} is extended by other tables")
+
+    def _drop_table(self, table: str) -> None:
+        """Records go with their table."""
+        dictionary = self._instance.dictionary
+        if table in dictionary.tables:
+            reshaping.drop_rows(self._instance, table)
+            dictionary.drop_table(table)
 
     def _drop_attachments(self, pending: Pending) -> None:
         """Content goes with its attachment, attachments go with their record."""

@@ -35,6 +35,8 @@ class Column:
     active: bool | None = None
     """False: the column is retired; it stays in sys_dictionary and is neither read nor written."""
     read_only_option: str | None = None
+    cascade: str | None = None
+    """What becomes of a record when the one that this column references is deleted (`cascades`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,10 @@ class Dictionary:
         """How records of a table are numbered (a write to sys_number); an empty prefix: not at all."""
         entry = self.tables[table]
         self.tables[table] = replace(entry, number_prefix=prefix or None, number_start=start, number_digits=digits)
+
+    def set_audit(self, table: str, *, audited: bool) -> None:
+        """Whether changes are filed (a write to the table's own row of sys_dictionary)."""
+        self.tables[table] = replace(self.tables[table], audit=audited)
 
     def add_column(self, column: Column) -> None:
         self._add_column(column)

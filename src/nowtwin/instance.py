@@ -17,6 +17,7 @@ from nowtwin.access import Access
 from nowtwin.acl import RuleBook
 from nowtwin.admission import Admission
 from nowtwin.apps.install import Installed, install, uninstall
+from nowtwin.audit import NO_DELETE_AUDIT, DeletionRules, names_in
 from nowtwin.calls import Calls
 from nowtwin.clock import Clock, wall_seconds
 from nowtwin.consequences import Consequences
@@ -52,6 +53,7 @@ OAUTH_CLIENT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 OAUTH_SECRET = "nowtwin-secret"  # noqa: S105 - the documented client of an emulator that listens on loopback
 _KEPT_WRITES = 1_000_000
 _PROPERTIES = {
+    "instance_name": "nowtwin",
     "glide.war": "glide-australia-02-11-2026__patch3-05-25-2026_06-10-2026_1842.zip",
     "glide.buildname": "Australia",
     "glide.buildtag": "glide-australia-02-11-2026__patch3-05-25-2026",
@@ -129,6 +131,7 @@ class Instance:
         self.raw_rows = RawRows(self.dictionary, self.storage, self.clock, self.records.new_id)
         self.records.rules = self.scripts
         self.records.vault = self.vault
+        self.records.filing = self._deletion_rules
         self.records.checks = (StateModels(self), DataPolicies(self))
         self.consequences = Consequences(self)
         self.records.built_in = self.consequences
@@ -352,6 +355,16 @@ class Instance:
 
     def moment(self, user: User) -> Moment:
         return Moment(self.clock.now(), user.zone, user.sys_id, user.user_name)
+
+    def _deletion_rules(self) -> DeletionRules:
+        ignored = names_in(self.property("glide.db.audit.ignore.delete"))
+        return DeletionRules(
+            ignored or NO_DELETE_AUDIT,
+            frozenset(names_in(self.property("glide.ui.audit_deleted_tables"))),
+            unaudited_tables=self.switches.unaudited_deletes_filed,
+            quiet=self.switches.quiet_deletes_filed,
+            in_history=self.switches.deletes_in_history,
+        )
 
     def property(self, name: str) -> str:
         """The value of a sys_properties row; empty where there is none."""

@@ -137,6 +137,7 @@ def _column_row(column: Column, dictionary: Dictionary) -> Row:
         "choice_table": column.choice_table or "",
         "choice_field": column.choice_field or "",
         "dependent": column.dependent or "",
+        "reference_cascade_rule": column.cascade or "",
     }
 
 
@@ -218,6 +219,8 @@ def take_in(dictionary: Dictionary, table: str, row: Mapping[str, str]) -> None:
         dictionary.add_table(_table_of(dictionary, row))
     elif table == "sys_dictionary" and row.get("name") and row.get("element"):
         dictionary.put_column(_column_of(row))
+    elif table == "sys_dictionary" and row.get("name") in dictionary.tables:
+        dictionary.set_audit(row["name"], audited=row.get("audit") == "true")
     elif table == "sys_choice" and row.get("name") and row.get("element"):
         dictionary.put_choice(_choice_of(row))
     elif table == "sys_number" and row.get("category") in dictionary.tables:
@@ -270,6 +273,7 @@ def _column_of(row: Mapping[str, str]) -> Column:
         dependent=row.get("dependent") or None,
         unique=row.get("unique") == "true",
         active=row.get("active") != "false",
+        cascade=row.get("reference_cascade_rule") or None,
     )
 
 

@@ -71,6 +71,7 @@ class Records:
         self.built_in: BuiltInRules | None = None
         self.vault: Vault | None = None
         self.checks: tuple[WriteCheck, ...] = ()
+        self.filing: Callable[[], audit.DeletionRules] = audit.DeletionRules
 
     def read(self, table: str, sys_id: str) -> Record | None:
         """The record if it is of this table or of a class below it."""
@@ -148,10 +149,11 @@ class Records:
         watching = self.rules if pending.workflow and self.rules and self.rules.watches(pending.table) else None
         if watching:
             watching.before(pending, engines_ran=False)
-        if pending.workflow and pending.operation != "delete":
-            lineage = self._dictionary.lineage(pending.table)
-            write = rules.Write(lineage, pending.before, pending.values, pending.user.sys_id, stamp)
-            pending.values |= rules.derive(write)
+        if pending.workflow:
+            if pending.operation != "delete":
+                lineage = self._dictionary.lineage(pending.table)
+                write = rules.Write(lineage, pending.before, pending.values, pending.user.sys_id, stamp)
+                pending.values |= rules.derive(write)
             if self.built_in and self.built_in.watches(pending):
                 self.built_in.before(pending)
         if watching:
@@ -317,15 +319,20 @@ class Records:
         watched = self._apply_rules(pending, manner, {}, stamp)
         with self._storage.transaction():
             self._storage.delete(self._dictionary.root(record.table), record.sys_id)
-            if manner.workflow and audit.deletions_filed(self._dictionary, record.table):
-                deleted = audit.Deleted(record.table, record.sys_id, record.values)
-                shown = record.values.get(self._dictionary.display_column(record.table), "")
-                row = audit.deletion(deleted, shown, self._entry(user, stamp))
-                self._storage.insert("sys_audit_delete", row)
+            self._file_deletion(record, manner, user, stamp)
         metadata.take_out(self._dictionary, record.table, record.values)
         count = int(record.values.get("sys_mod_count", "0"))
         self._report(Written(record.table, record.sys_id, count, "delete"))
         self._tell(pending, record.values, watched=watched)
+
+    def _file_deletion(self, record: Record, manner: Manner, user: User, stamp: str) -> None:
+        filing = self.filing()
+        deleted = audit.Deleted(record.table, record.sys_id, record.values)
+        if filing.file(self._dictionary, record.table, manner):
+            shown = record.values.get(self._dictionary.display_column(record.table), "")
+            self._storage.insert("sys_audit_delete", audit.deletion(deleted, shown, self._entry(user, stamp)))
+        if filing.in_history and manner.filed is not False and filing.watch(self._dictionary, record.table):
+            self._storage.insert("sys_audit", audit.passing(deleted, "DELETED", self._entry(user, stamp)))
 
     def _entry(self, user: User, stamp: str) -> audit.Entry:
         return audit.Entry(self.new_id(), user.user_name, stamp)

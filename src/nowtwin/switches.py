@@ -119,6 +119,28 @@ class Switches:
     """The same for problems and "Problem Model: Check State Transition"."""
     state_jumps_held: bool = False
     """A state that may not be reached is left as it was instead of refused (11.1)."""
+    unaudited_deletes_filed: bool = True
+    """Deletions on tables whose changes are not audited have a row in sys_audit_delete too (9.1: the docs disagree)."""
+    quiet_deletes_filed: bool = False
+    """Deletions with `setWorkflow(false)` have a row in sys_audit_delete too (9.1)."""
+    deletes_in_history: bool = True
+    """A deletion is a row of sys_audit, `DELETED`, also on tables that are not audited (KB0634666)."""
+    cascaded_deletes_filed: bool = True
+    """What goes with a deleted record by a cascade rule has rows of its own in sys_audit_delete (9.1)."""
+    references_cleared_on_delete: bool = True
+    """References without a cascade rule are emptied when their record is deleted (the documented default)."""
+    cleared_references_stamped: bool = True
+    """A record whose reference is emptied by that gets a new `sys_updated_on`. An assumption."""
+    cleaned_rows_filed: bool = False
+    """Rows that the table cleaner deletes have rows in sys_audit_delete (9.1)."""
+    archived_rows_filed: bool = False
+    """Rows that leave for an archive table have rows in sys_audit_delete (9.1)."""
+    undelete_drops_audit_row: bool = True
+    """Undeleting a record takes its row in sys_audit_delete away. An assumption."""
+    undelete_keeps_stamps: bool = True
+    """An undeleted record has the `sys_updated_on` that it had, not that of its return. An assumption."""
+    undelete_runs_rules: bool = True
+    """Undeleting is an insert that business rules see (D:t_RestoreADeletedRecordAndRef.md)."""
     import_error_status: int = 201
     """Status of an Import Set POST whose transformation ended in an error (6.1)."""
     catalog_approval_limit: int = 1000

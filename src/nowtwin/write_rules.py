@@ -22,6 +22,10 @@ class Manner:
     """False (`autoSysFields(false)`): stamps, their users and the update count stay, unless the write sets them."""
     force: bool = False
     """True (`setForceUpdate(true)`): an update without changes is written too."""
+    filed: bool | None = None
+    """Whether a deletion leaves its entry in sys_audit_delete; None: as for any write of this manner. With False nothing at
+    all tells of it, as with the table cleaner.
+    """
 
 
 @dataclass(slots=True)

@@ -20,8 +20,8 @@ from nowtwin.apps.update_xml import Update, read_payload
 from nowtwin.dictionary import Table
 from nowtwin.ground import Ground
 from nowtwin.query.parse import parse
+from nowtwin.reshaping import drop_rows
 from nowtwin.selecting import Row, equalities, find, select
-from nowtwin.storage import quote
 from nowtwin.values import number_of
 
 _FIRST = ("sys_app", "sys_scope", "sys_store_app", "sys_db_object", "sys_dictionary", "sys_number", "sys_choice")
@@ -278,19 +278,7 @@ def _take_away(host: Host, table: str, sys_id: str) -> int:
         return 0
     host.storage.delete(dictionary.root(table), sys_id)
     if table == "sys_db_object" and row.get("name") in dictionary.tables:
-        _drop_rows(host, row["name"])
+        drop_rows(host, row["name"])
         dictionary.drop_table(row["name"])
     metadata.take_out(dictionary, table, row)
     return 1
-
-
-def _drop_rows(host: Host, table: str) -> None:
-    """All records of exactly this class go with their table, and what the dictionary's tables say of it."""
-    root = host.dictionary.root(table)
-    host.storage.ensure(root)
-    sql = f"SELECT sys_id FROM {quote(root)} WHERE sys_class_name = ?"  # noqa: S608 - quoted name
-    for (sys_id,) in host.storage.rows(sql, (table,)):
-        host.storage.delete(root, str(sys_id))
-    for holder in ("sys_dictionary", "sys_choice", "sys_documentation"):
-        for row in select(host, holder, equalities({"name": table}), ("sys_id",)):
-            host.storage.delete(holder, row["sys_id"])
