@@ -3,7 +3,6 @@
 Everything the HTTP side and the tests do goes through here; no other module keeps state that a reset must clear.
 """
 
-import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from nowtwin.clock import Clock, wall_seconds
 from nowtwin.consequences import Consequences
 from nowtwin.data_policies import DataPolicies
 from nowtwin.faults import Faults
+from nowtwin.folder import Folder
 from nowtwin.inbound_policies import InboundPolicies
 from nowtwin.jwt_bearer import Verifier
 from nowtwin.nodes import Nodes
@@ -35,6 +35,7 @@ from nowtwin.records import Record, Records, Written, texts_of
 from nowtwin.registry import Registry
 from nowtwin.roles import Roles
 from nowtwin.schema import shipped_dictionary
+from nowtwin.schema_document import refuse_malformed
 from nowtwin.scripted_apis import ScriptedApis
 from nowtwin.scripting.scripts import Scripts
 from nowtwin.shipped_access import access_rows
@@ -80,29 +81,21 @@ class WriteEntry:
 
 
 class Instance:
-    """`seed` fixes sys_ids, tokens and fault rolls; `directory` keeps the rows on disk there instead of in a
-    temporary file that goes with the instance.
+    """`seed` fixes sys_ids, tokens and fault rolls; `directory` is where the rows are while the instance lives (`Folder`),
+    instead of a temporary folder. Raises OSError for a directory that cannot be used.
     """
 
     def __init__(self, *, seed: int = 0, clock: Clock | None = None, directory: Path | None = None) -> None:
         self.seed = seed
         self.clock = clock or Clock()
-        self._temporary = None if directory else tempfile.TemporaryDirectory(prefix="nowtwin-")
-        self._directory = directory or Path(self._temporary.name if self._temporary else ".")
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._generation = 0
-        self.storage = Storage(self._database())
+        self._folder = Folder(directory)
+        self.storage = Storage(self._folder.rows)
         self.url = "http://127.0.0.1"
         self._admin_password = "admin"  # noqa: S105 - the documented default of an emulator on loopback
         self.scripts = Scripts(self)
         self.admission = Admission()
         self._start()
-        self.snapshots = Snapshots(self, self._directory)
-
-    def _database(self) -> Path:
-        path = self._directory / f"rows-{self._generation}.sqlite"
-        path.unlink(missing_ok=True)
-        return path
+        self.snapshots = Snapshots(self, self._folder.path)
 
     def _start(self) -> None:
         """The state of a fresh instance: shipped schema, the administrator, properties."""
@@ -179,8 +172,7 @@ class Instance:
         self.scripts.close()
         self.snapshots.close()
         self.storage.close()
-        if self._temporary:
-            self._temporary.cleanup()
+        self._folder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -191,7 +183,8 @@ class Instance:
     # -- schema ------------------------------------------------------------------------------------------------
 
     def load_schema(self, schema: Mapping[str, Any]) -> None:
-        """Merge a schema document (the form of servicenow_schema*.json.gz); what is known already stays."""
+        """Merge a schema document (the form of servicenow_schema*.json.gz); what is known already stays. Raises ValueError."""
+        refuse_malformed(schema)
         with self.storage.lock:
             before = {root: self.dictionary.root(root) for root in self.storage.roots()}
             self.dictionary.merge(schema)

@@ -5,6 +5,7 @@ It listens before `start` returns, on a free port when asked for port 0, and sto
 
 import asyncio
 import ipaddress
+import os
 import socket
 import ssl
 import tempfile
@@ -26,6 +27,8 @@ from nowtwin.instance import Instance
 
 _BACKLOG = 1024
 _KEEP_ALIVE = 75
+_GLANCE = 0.2
+"""Seconds after which a start looks whether the server still lives."""
 
 
 class _Transports:
@@ -78,8 +81,27 @@ class Certificate:
     key: Path
 
 
+class CannotListen(ValueError):
+    """An address that is not loopback, or a port that cannot be had; says which and why."""
+
+
+def loopback(host: str) -> str:
+    """The loopback address that a host means. Raises CannotListen."""
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        address = None
+    if address is None or not address.is_loopback:
+        raise CannotListen(f"{host} is no loopback address, and nowtwin listens on nothing else (127.0.0.1, ::1)")
+    return str(address)
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.create_server((host, port), backlog=_BACKLOG)
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise CannotListen(f"port {port} of {host} cannot be had: {os.strerror(error.errno or 0)}") from error
     # Accepted sockets inherit it. asyncio sets it only on sockets made with an explicit protocol number, and without
     # it every small answer waits 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -90,7 +112,8 @@ def make_certificate(directory: Path) -> Certificate:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "nowtwin")])
     now = datetime.now(UTC)  # noqa: TID251 - clients check the certificate against the real time
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
+    addresses = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
+    names = [x509.DNSName("localhost"), *(x509.IPAddress(address) for address in addresses)]
     signed = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -112,8 +135,23 @@ def make_certificate(directory: Path) -> Certificate:
     return made
 
 
+class _Announcing(uvicorn.Server):
+    """uvicorn's server that also tells other threads when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answers = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.answers.set()
+
+
 class Server:
-    """Serves one Instance at `port`, and over TLS at `tls_port` if that is given. Port 0 picks a free one."""
+    """Serves one Instance at `port`, and over TLS at `tls_port` if that is given. Port 0 picks a free one.
+
+    Raises CannotListen, and leaves nothing open then.
+    """
 
     def __init__(
         self,
@@ -124,32 +162,44 @@ class Server:
         tls_port: int | None = None,
         controls: Sequence[Route] = (),
     ) -> None:
-        if not ipaddress.ip_address(host).is_loopback:
-            raise ValueError(f"nowtwin listens on loopback only, not on {host}")
-        self._directory = tempfile.TemporaryDirectory(prefix="nowtwin-tls-")
-        self._host = host
+        self._host = loopback(host)
         self._controls = controls
-        self._sockets = [_listen(host, port)]
+        self._sockets = [_listen(self._host, port)]
+        if tls_port is not None:
+            try:
+                self._sockets.append(_listen(self._host, tls_port))
+            except CannotListen:
+                self._sockets[0].close()
+                raise
+        self._directory = tempfile.TemporaryDirectory(prefix="nowtwin-tls-")
         self.certificate: Path | None = None
         self._servers = [self._make(instance, None)]
         if tls_port is not None:
             made = make_certificate(Path(self._directory.name))
             self.certificate = made.certificate
-            self._sockets.append(_listen(host, tls_port))
             self._servers.append(self._make(instance, made))
         self._thread = threading.Thread(target=self._run, name="nowtwin", daemon=True)
         instance.url = self.url
 
     @property
     def url(self) -> str:
-        return f"http://{self._host}:{self._sockets[0].getsockname()[1]}"
+        return f"http://{self._place(0)}"
 
     @property
     def tls_url(self) -> str | None:
-        return f"https://{self._host}:{self._sockets[1].getsockname()[1]}" if self.certificate else None
+        return f"https://{self._place(1)}" if self.certificate else None
+
+    def _place(self, number: int) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self._sockets[number].getsockname()[1]}"
 
     def start(self) -> None:
+        """Serve; returns when every port answers."""
         self._thread.start()
+        for server in self._servers:
+            while not server.answers.wait(_GLANCE):
+                if not self._thread.is_alive():
+                    raise RuntimeError("the server ended before it answered")
 
     def stop(self) -> None:
         for server in self._servers:
@@ -157,7 +207,7 @@ class Server:
         self._thread.join()
         self._directory.cleanup()
 
-    def _make(self, instance: Instance, certificate: Certificate | None) -> uvicorn.Server:
+    def _make(self, instance: Instance, certificate: Certificate | None) -> _Announcing:
         transports = _Transports()
         config = uvicorn.Config(
             App(instance, transports, self._controls),
@@ -174,7 +224,7 @@ class Server:
             ssl_keyfile=certificate.key if certificate else None,
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
         )
-        return uvicorn.Server(config)
+        return _Announcing(config)
 
     def _run(self) -> None:
         asyncio.run(self._serve())

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -73,15 +74,117 @@ def test_rows_come_from_a_file(tmp_path: Path) -> None:
         assert _count(line.split()[3], "incident") == 2
 
 
-@pytest.mark.parametrize(
-    "options", [["--data", "no/such/file.json"], ["--host", "0.0.0.0"], ["--play", "no/such/log.csv"]]
-)
-def test_what_cannot_be_done_is_said_in_one_line(options: list[str]) -> None:
+def _refused(*options: str, code: int = 1) -> str:
+    """What a command that cannot be done says."""
     command = [sys.executable, "-m", "nowtwin.cli", "serve", "--port", "0", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    assert done.returncode == 1
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert (done.returncode, done.stdout) == (code, "")
     assert "Traceback" not in done.stderr
+    return done.stderr.strip()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--data", "no/such/file.json"], "--data takes `demo`, `empty` or a file"),
+        (["--data", ""], "--data takes `demo`, `empty` or a file"),
+        (["--data", "."], ". is a folder"),
+        (["--play", "no/such/log.csv"], "--play takes `generated` or an incident event log"),
+        (["--app", "no/such/app"], "cannot install no/such/app: there is no file or folder"),
+        (["--host", "0.0.0.0"], "0.0.0.0 is no loopback address"),
+        (["--host", "example.com"], "example.com is no loopback address"),
+        (["--directory", "/dev/null"], "cannot keep its rows in /dev/null"),
+        (["--admin-password", ""], "--admin-password is empty"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(options: list[str], said: str) -> None:
+    line = _refused(*options)
+    assert said in line
+    assert len(line.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "options", [["--port", "65536"], ["--tls-port", "-1"], ["--play-rate", "0"], ["--access", "no"]]
+)
+def test_a_value_out_of_range_is_a_wrong_call(options: list[str]) -> None:
+    assert options[0] in _refused(*options, code=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("cut.json", b'{"incident": [', "cut.json cannot be read"),
+        ("binary.json", b"\xff\xfe", "binary.json cannot be read"),
+        ("plain.json.gz", b"{}", "plain.json.gz cannot be read"),
+        ("number.json", b'{"incident": [{"impact": 1}]}', "incident.impact is 1, but every value is a string"),
+        ("column.json", b'{"incident": [{"nope": "x"}]}', "table incident has no column nope"),
+        ("schema.json", b'{"tables": [{}], "columns": [], "choices": []}', "missing required field `name`"),
+        (
+            "below.json",
+            b'{"tables": [{"name": "a", "super_class": "a"}], "columns": [], "choices": []}',
+            "below itself",
+        ),
+        ("demo.json", b'{"records": {"incident": [{}]}, "references": {}}', "is no seed that is known"),
+    ],
+)
+def test_a_file_that_is_no_seed_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    line = _refused("--data", str(tmp_path / name))
+    assert said in line
+    assert len(line.splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for option in ("--port", "--tls-port"):
+            assert f"port {port} of 127.0.0.1 cannot be had: Address already in use" in _refused(
+                "--data", "empty", option, port
+            )
+
+
+def test_the_line_may_be_json_for_machines() -> None:
+    with _served("--data", "empty", "--tls-port", "0", "--json", "--admin-password", "hush") as (_, line):
+        said = json.loads(line)
+        assert sorted(said) == ["certificate", "control_url", "tls_url", "url", "user"]
+        assert "hush" not in line
+        context = ssl.create_default_context(cafile=said["certificate"])
+        request = urllib.request.Request(f"{said['tls_url']}/api/now/table/sys_user")
+        request.add_header("Authorization", basic(said["user"], "hush"))
+        with urllib.request.urlopen(request, context=context) as answer:
+            assert answer.status == 200
+        with urllib.request.urlopen(f"{said['control_url']}clock") as answer:
+            assert answer.status == 200
+
+
+def test_localhost_and_the_other_loopback_are_places_to_listen_at() -> None:
+    with _served("--data", "empty", "--host", "localhost") as (_, line):
+        assert line.split()[3].startswith("http://127.0.0.1:")
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    with _served("--data", "empty", "--host", "::1") as (_, line):
+        assert _count(line.split()[3], "sys_user") == 1
+
+
+def test_a_folder_has_one_instance_and_begins_empty(tmp_path: Path) -> None:
+    """Also after a kill, whose write-ahead log must not come back to life."""
+    with _served("--directory", str(tmp_path)) as (process, line):
+        assert _count(line.split()[3], "incident") >= 50
+        assert "another instance has the folder" in _refused("--data", "empty", "--directory", str(tmp_path))
+        assert _count(line.split()[3], "incident") >= 50
+        process.kill()
+        process.wait()
+    assert (tmp_path / "rows.sqlite").is_file()
+    with _served("--data", "empty", "--directory", str(tmp_path)) as (_, line):
+        assert _count(line.split()[3], "incident") == 0
+
+
+def test_a_version_and_help_are_there() -> None:
+    for options in (["--version"], ["--help"], ["serve", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "nowtwin.cli", *options], capture_output=True, text=True, check=True
+        )
+        assert done.stdout
 
 
 def test_a_twin_speaks_tls() -> None:

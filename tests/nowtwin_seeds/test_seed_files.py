@@ -72,7 +72,7 @@ def test_a_class_list_becomes_tables_and_its_stray_headings_do_not(instance: Ins
         ("notes.txt", "hello", "is no seed that is known"),
         ("empty.json", "{}", "is no seed that is known"),
         ("list.json", "[1]", "is no seed that is known"),
-        ("numbers.json", '{"incident": [{"priority": 1}]}', "is no seed that is known"),
+        ("numbers.json", '{"incident": [{"priority": 1}]}', "incident.priority is 1, but every value is a string"),
         ("broken.json", '{"incident": [', "cannot be read"),
         ("unknown.json", '{"u_nothing": [{"a": "b"}]}', "no table u_nothing"),
         ("column.json", '{"incident": [{"u_none": "b"}]}', "table incident has no column u_none"),
@@ -111,7 +111,13 @@ def test_every_seed_of_the_shared_data_loads(instance: Instance) -> None:
         pytest.skip("the shared data is not here: set NOWBRIDGE_SHARED_DATA to its folder")
     loaded = {
         name: sum(load_file(instance, folder / name).values())
-        for name in ("servicenow_schema.json.gz", "cmdb_classes.csv", "netbox_device_types.dev.jsonl.gz")
+        for name in (
+            *("servicenow_schema.json.gz", "cmdb_classes.csv", "cmdb_rel_types.csv", "cmdb_class_relations.csv"),
+            *("netbox_device_types.dev.jsonl.gz", "netbox_module_types.dev.jsonl.gz"),
+            "recorded_change_requests.stackvista.dev.jsonl.gz",
+        )
     }
     assert all(loaded.values())
     assert instance.count("cmdb_hardware_product_model") > 2_000
+    assert instance.count("cmdb_rel_type_suggest", "cmdb_rel_type.name=Contains::Contained by") > 50
+    assert instance.count("change_request") == 1

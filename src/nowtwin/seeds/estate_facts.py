@@ -64,7 +64,7 @@ RELATION_TYPES: Final[Mapping[str, str]] = {
 
 def relation_type_id(name: str) -> str:
     """The sys_id of a relation type by its full name."""
-    return RELATION_TYPES[name] or sys_id_of("cmdb_rel_type", name)
+    return RELATION_TYPES.get(name) or sys_id_of("cmdb_rel_type", name)
 
 
 # category -> manufacturer and name of its models

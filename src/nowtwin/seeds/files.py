@@ -26,16 +26,17 @@ from nowtwin.seeds.estate_software import catalogue, installs
 from nowtwin.seeds.event_log import Replay, log_schema, part
 from nowtwin.seeds.event_log_file import EventLogError, read_event_log
 from nowtwin.seeds.generator_pool import pool_of
-from nowtwin.seeds.inventory import class_schema, device_type_tables
+from nowtwin.seeds.inventory import class_relation_rows, class_schema, device_type_tables, relation_type_rows
 from nowtwin.seeds.platform_facts import platform_schema
+from nowtwin.seeds.recordings import is_recording, recorded_rows
 from nowtwin.seeds.requests import Requests
 
 SHARED_DATA: Final = "NOWBRIDGE_SHARED_DATA"
 DEMO_SEED, DEMO_CIS, DEMO_REQUESTS = 1, 1_000, 120
 """What the demo generates beside its records."""
 _KNOWN: Final = (
-    "a schema or demo records or {table: [rows]} (.json), the incident event log or a list of classes (.csv), "
-    "device types (.jsonl), each also gzipped"
+    "a schema or demo records or {table: [rows]} (.json), the incident event log or a list of classes, relation types or "
+    "relations between classes (.csv), device types or recorded answers (.jsonl), each also gzipped"
 )
 
 
@@ -117,18 +118,40 @@ def _load_json(instance: Instance, path: Path, document: object) -> dict[str, in
     if {"tables", "columns", "choices"} <= document.keys():
         instance.load_schema(document)
         return {"sys_db_object": len(document["tables"])}
-    if {"records", "references"} <= document.keys():
+    if _is_demo(document):
         instance.load_schema(platform_schema())
         return load_tables(instance, demo_tables(document["records"], instance.dictionary))
-    if document and all(_is_rows(rows) for rows in document.values()):
-        return _load_rows(instance, path, document)
-    raise _unknown(path)
+    if not document or not all(map(_is_rows, document.values())):
+        raise _unknown(path)
+    for table, rows in document.items():
+        _refuse_other_than_texts(path, table, rows)
+    return _load_rows(instance, path, document)
+
+
+def _is_demo(document: dict[str, Any]) -> bool:
+    """Whether it has what `demo_tables` stands on: records of the kinds it ties together, each with id and name."""
+    match document:
+        case {
+            "records": {"incident": list(), "alm_hardware": list(), "sys_user": list(), **others} as records,
+            "references": _,
+        }:
+            return all(
+                _is_rows(rows) and all("sys_id" in row for row in rows)
+                for rows in (*others.values(), *records.values())
+            )
+    return False
 
 
 def _is_rows(rows: object) -> bool:
-    return isinstance(rows, list) and all(
-        isinstance(row, dict) and all(isinstance(value, str) for value in row.values()) for row in rows
-    )
+    return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+
+
+def _refuse_other_than_texts(path: Path, table: str, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        for element, value in row.items():
+            if not isinstance(value, str):
+                said = msgspec.json.encode(value).decode()
+                raise SeedFileError(f'{path.name}: {table}.{element} is {said}, but every value is a string: "..."')
 
 
 def _load_rows(instance: Instance, path: Path, tables: Tables) -> dict[str, int]:
@@ -150,11 +173,31 @@ def _load_csv(instance: Instance, path: Path, text: str) -> dict[str, int]:
         schema = class_schema(reader)
         instance.load_schema(schema)
         return {"sys_db_object": len(schema["tables"])}
+    if {"name", "parent_descriptor", "child_descriptor"} <= columns:
+        return load_tables(instance, relation_type_rows(reader))
+    if {"parent_class", "relation_type", "child_class"} <= columns:
+        return load_tables(instance, class_relation_rows(reader, _sys_ids(instance, "cmdb_rel_type")))
     raise _unknown(path)
 
 
+def _sys_ids(instance: Instance, table: str) -> dict[str, str]:
+    """The sys_ids of the rows that are there, by name."""
+    return {row["name"]: row["sys_id"] for row in instance.export(table) if "name" in row}
+
+
 def _load_lines(instance: Instance, path: Path, lines: list[Any]) -> dict[str, int]:
+    if lines and all(map(is_recording, lines)):
+        return _load_recordings(instance, lines)
     if not lines or not all(isinstance(line, dict) and {"manufacturer", "model"} <= line.keys() for line in lines):
         raise _unknown(path)
-    companies = {row["name"]: row["sys_id"] for row in instance.export("core_company") if "name" in row}
-    return load_tables(instance, device_type_tables(lines, companies))
+    return load_tables(instance, device_type_tables(lines, _sys_ids(instance, "core_company")))
+
+
+def _load_recordings(instance: Instance, lines: list[Any]) -> dict[str, int]:
+    """A record that is there already stays as it is: of what is pointed at, a recording tells little."""
+    loaded: Counter[str] = Counter()
+    for line in lines:
+        for table, row in recorded_rows(line, instance.dictionary):
+            if instance.read(table, row["sys_id"]) is None:
+                loaded[table] += instance.load(table, [row])
+    return dict(loaded)

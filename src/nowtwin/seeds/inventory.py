@@ -1,8 +1,9 @@
-"""Open inventories as rows: NetBox device and module types, and the list of CMDB classes.
+"""Open inventories as rows: NetBox device and module types, the list of CMDB classes, relation types and what they join.
 
 NetBox device types are JSON lines with `manufacturer` and `model`; they become manufacturers (core_company) and
 hardware models (cmdb_hardware_product_model). The class list is a CSV with `table`, `label`, `super_class`; it becomes
-tables of the dictionary. Pure.
+tables of the dictionary. Relation types are a CSV with `name`, `parent_descriptor`, `child_descriptor`, relations between
+classes one with `parent_class`, `relation_type`, `child_class`; they become cmdb_rel_type and cmdb_rel_type_suggest. Pure.
 """
 
 import math
@@ -11,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from nowtwin.seeds.demo_records import Tables
+from nowtwin.seeds.estate_facts import relation_type_id
 from nowtwin.seeds.platform_facts import schema_of, table_entry
-from nowtwin.seeds.references import seeded
+from nowtwin.seeds.references import Row, seeded
 from nowtwin.seeds.sys_ids import sys_id_of
 
 _TABLE_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -66,3 +68,29 @@ def class_schema(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
         if _TABLE_NAME.fullmatch(row["table"])
     ]
     return schema_of(tables, [], [])
+
+
+def relation_type_rows(rows: Iterable[Mapping[str, str]]) -> Tables:
+    """Relation types, under the platform's own sys_id where the list states one."""
+    return {"cmdb_rel_type": [_relation_type(row["name"], row.get("sys_id") or "") for row in rows]}
+
+
+def class_relation_rows(rows: Iterable[Mapping[str, str]], types: Mapping[str, str]) -> Tables:
+    """Which class suggests which relation to which other; `types` gives the sys_ids of known relation types by name."""
+    listed = list(rows)
+    names = dict.fromkeys(row["relation_type"] for row in listed)
+    missing = [_relation_type(name, "") for name in names if name not in types]
+    sys_ids = {**types, **{row["name"]: row["sys_id"] for row in missing}}
+    return {"cmdb_rel_type": missing, "cmdb_rel_type_suggest": [_suggestion(row, sys_ids) for row in listed]}
+
+
+def _relation_type(name: str, sys_id: str) -> Row:
+    parent, _, child = name.partition("::")
+    values = {"name": name, "parent_descriptor": parent, "child_descriptor": child}
+    return seeded(sys_id or relation_type_id(name), values)
+
+
+def _suggestion(row: Mapping[str, str], types: Mapping[str, str]) -> Row:
+    base, kind, other = row["parent_class"], row["relation_type"], row["child_class"]
+    values = {"base_class": base, "dependent_class": other, "cmdb_rel_type": types[kind], "parent": "true"}
+    return seeded(sys_id_of("cmdb_rel_type_suggest", f"{base} {kind} {other}"), values)
