@@ -1,11 +1,13 @@
 """Field maps of a transform map: source columns to target values, references and choices resolved (6.1).
 
 `choice_action` says what becomes of a reference or a choice that nothing answers to: create it, leave the column out,
-or reject the row.
+or reject the row. Scripts of the map have a say in it (`Creation`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from nowtwin.clock import STAMP
 from nowtwin.dictionary import Choice, Column
@@ -21,6 +23,15 @@ _OPEN_CHOICE = 2
 
 class Rejected(Exception):
     """A field map rejects the whole row; the text says why."""
+
+
+class Creation(Protocol):
+    """Asked before a record or choice is made for a column, and told when one is rejected."""
+
+    def allowed(self, event: str, element: str, text: str) -> bool:
+        """Whether to go on (`onForeignInsert`, `onChoiceCreate`). Raises Rejected."""
+
+    def rejected(self, element: str, text: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ class FieldMaps:
             for row in rows
         ]
 
-    def values(self, maps: list[FieldMap], table: str, row: Record) -> dict[str, str]:
+    def values(self, maps: Sequence[FieldMap], table: str, row: Record, creation: Creation) -> dict[str, str]:
         """Values of the target columns; unknown columns are left out. Raises Rejected."""
         columns = self._instance.dictionary.columns(table)
         values: dict[str, str] = {}
@@ -68,7 +79,7 @@ class FieldMaps:
             if column is None and field.target != "sys_id":
                 continue
             text = self._source(field, row)
-            value = text if column is None or not text else self._resolved(field, table, column, text)
+            value = text if column is None or not text else self._resolved(field, table, column, text, creation)
             if value is not None:
                 values[field.target] = value
         return values
@@ -79,17 +90,17 @@ class FieldMaps:
         script = f"var source = current; var answer; {field.script}"
         return self._instance.scripts.default_value(script, row.table, row.values, self._user)
 
-    def _resolved(self, field: FieldMap, table: str, column: Column, text: str) -> str | None:
+    def _resolved(self, field: FieldMap, table: str, column: Column, text: str, creation: Creation) -> str | None:
         """The stored form of a source text; None leaves the column out."""
         if column.reference and column.reference in self._instance.dictionary.tables:
-            return self._reference(field, column, text)
+            return self._reference(field, column, text, creation)
         if column.choice and column.choice != _OPEN_CHOICE:
-            return self._choice(field, table, column, text)
+            return self._choice(field, table, column, text, creation)
         if column.type in DATE_TIME_TYPES and field.date_format:
             return self._date_time(field, text)
         return truth_of(text) if column.type == "boolean" else text
 
-    def _reference(self, field: FieldMap, column: Column, text: str) -> str | None:
+    def _reference(self, field: FieldMap, column: Column, text: str, creation: Creation) -> str | None:
         target = column.reference or ""
         shown = field.reference_field or self._instance.dictionary.display_column(target)
         for element in dict.fromkeys((column.reference_key, shown)):
@@ -98,23 +109,20 @@ class FieldMaps:
             found = find(self._instance, target, {element: text}, (column.reference_key,))
             if found is not None:
                 return found[column.reference_key]
-        if field.choice_action == "reject":
-            raise Rejected(f"Row rejected: no record of {target} for {text}")
-        if field.choice_action == "ignore":
+        if not _created(field, "onForeignInsert", text, f"no record of {target} for {text}", creation):
             return None
         record = self._instance.records.insert(target, {shown: text}, self._user, self._instance.switches)
         return record.values.get(column.reference_key, record.sys_id)
 
-    def _choice(self, field: FieldMap, table: str, column: Column, text: str) -> str | None:
+    def _choice(self, field: FieldMap, table: str, column: Column, text: str, creation: Creation) -> str | None:
         labels = self._instance.dictionary.choice_labels(table, column.element)
         if not labels or text in labels:
             return text
         for value, label in labels.items():
             if label.lower() == text.lower():
                 return value
-        if field.choice_action == "reject":
-            raise Rejected(f"Row rejected: no choice {text} for {column.label or column.element}")
-        if field.choice_action == "ignore":
+        missing = f"no choice {text} for {column.label or column.element}"
+        if not _created(field, "onChoiceCreate", text, missing, creation):
             return None
         self._instance.prepare("sys_choice")
         row = {"name": column.table, "element": column.element, "value": text, "label": text, "language": "en"}
@@ -130,3 +138,17 @@ class FieldMaps:
         except ValueError:
             return text
         return local.astimezone(UTC).strftime(STAMP)
+
+
+def _created(field: FieldMap, event: str, text: str, missing: str, creation: Creation) -> bool:
+    """Whether to create what is missing. Raises Rejected where the map or a script rejects the row for it."""
+    if field.choice_action == "ignore":
+        return False
+    if field.choice_action == "reject":
+        creation.rejected(field.target, text)
+        raise Rejected(f"Row rejected: {missing}")
+    try:
+        return creation.allowed(event, field.target, text)
+    except Rejected:
+        creation.rejected(field.target, text)
+        raise

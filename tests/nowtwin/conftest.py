@@ -1,6 +1,7 @@
 import pytest
 
 from nowtwin.testing import RunningServer
+from tests.nowtwin.imports import make_incident_import
 from tests.nowtwin.talk import Talk
 
 
@@ -8,3 +9,9 @@ from tests.nowtwin.talk import Talk
 def talk(twin: RunningServer) -> Talk:
     """An administrator who talks to a fresh, empty twin."""
     return Talk(twin.url, twin.instance)
+
+
+@pytest.fixture
+def incidents(talk: Talk) -> str:
+    """A staging table with a map to incident; the sys_id of the map."""
+    return make_incident_import(talk)

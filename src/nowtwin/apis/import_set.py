@@ -174,6 +174,7 @@ def _entry(instance: Instance, request: Request, done: Transformed) -> dict[str,
             "record_link": f"{instance.url}/api/now/table/{done.table}/{done.sys_id}",
             "sys_id": done.sys_id,
         }
+    entry |= done.response
     if done.message:
         entry["error_message" if done.status == "error" else "status_message"] = done.message
     return entry
