@@ -63,6 +63,8 @@ class _Document(msgspec.Struct, frozen=True):
 
 def refuse_malformed(schema: Mapping[str, Any]) -> None:
     """Raises ValueError that says where, for a document that is no schema, or whose tables are their own parents."""
+    if not {"tables", "columns", "choices"} & schema.keys():
+        raise ValueError("no schema document: it has none of tables, columns and choices")
     try:
         document = msgspec.convert(schema, _Document)
     except msgspec.ValidationError as error:
