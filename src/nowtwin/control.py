@@ -11,8 +11,7 @@ from typing import Any
 
 import msgspec
 
-from nowtwin import nesting
-from nowtwin import nesting
+from nowtwin import control_operations, nesting
 from nowtwin.access import HideRule
 from nowtwin.apps.install import applications
 from nowtwin.clock import STAMP
@@ -101,8 +100,6 @@ def _done(instance: Instance, request: Request) -> Answer:
     handler = ROUTES.get((request.method, request.path.removeprefix("/_nowtwin/").rstrip("/")))
     if handler is None:
         return refusal(Refused(404, "No such control", f"{request.method} {request.path}"))
-    if request.body[:1] in {b"{", b"["} and nesting.too_deep(request.body):
-        return refusal(Refused(400, "Bad control request", "The body is nested too deeply."))
     if request.body[:1] in {b"{", b"["} and nesting.too_deep(request.body):
         return refusal(Refused(400, "Bad control request", "The body is nested too deeply."))
     try:
@@ -292,6 +289,7 @@ def _jobs(instance: Instance, _request: Request) -> object:
 def _settle_jobs(instance: Instance, request: Request) -> object:
     """Run what is queued without its delay; `settled` is False when something was still going on after `timeout`."""
     instance.consequences.assets.run_job()
+    instance.scripts.schedules.run_due()
     settled = instance.scripts.jobs.settle(float(request.param("timeout", "30")))
     return {"settled": settled, "pending": instance.scripts.jobs.pending()}
 
@@ -343,4 +341,5 @@ ROUTES: dict[tuple[str, str], Callable[[Instance, Request], object]] = {
     ("PUT", "nodes"): _set_nodes,
     ("GET", "switches"): _switches,
     ("PUT", "switches"): _set_switches,
+    **control_operations.ROUTES,
 }

@@ -50,11 +50,13 @@ class Snapshots:
         self._host = host
         self._folder = folder
         self._made: dict[str, Snapshot] = {}
+        self._taken = 0
 
     def take(self) -> str:
         """Copy everything; returns the id to restore it by."""
-        host, name = self._host, str(len(self._made) + 1)
+        host, name = self._host, str(self._taken + 1)
         with host.storage.lock:
+            self._taken += 1
             rows = self._folder / f"snapshot-{name}.sqlite"
             host.storage.save(rows)
             self._made[name] = Snapshot(
@@ -84,6 +86,10 @@ class Snapshots:
             host.switches = kept.switches
             host.random.setstate(kept.random)
             host.records.numbering.forget()
+
+    def drop(self, name: str) -> None:
+        """Forget a snapshot."""
+        self._made.pop(name).rows.unlink(missing_ok=True)
 
     def close(self) -> None:
         for kept in self._made.values():

@@ -5,12 +5,14 @@ Passwords and tokens live only here, never in a table that the API can read.
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from nowtwin.keeping import Kept
+from nowtwin.nodes import CURRENT
 
 _ROUNDS = 2_000
 _KEPT_SESSIONS = 10_000
@@ -95,11 +97,23 @@ class Accounts(Kept):
         self._codes: dict[str, Code] = {}
         self._tokens: dict[str, Token] = {}
         self._sessions: dict[str, str] = {}
+        self._nodes: dict[str, str] = {}
+        """The node that keeps a session."""
 
     def set_password(self, user_name: str, password: str, roles: frozenset[str]) -> None:
         salt = self._random.randbytes(16)
         self._verified.clear()
         self._credentials[user_name] = _Credential(salt, _digest(salt, password), roles)
+
+    def set_roles(self, user_name: str, roles: frozenset[str]) -> None:
+        """The roles that an account has beside those of its records; harmless for one without a password."""
+        known = self._credentials.get(user_name)
+        if known:
+            self._credentials[user_name] = replace(known, roles=roles)
+
+    def credentials(self) -> Mapping[str, object]:
+        """What proves the users, by name; opaque."""
+        return dict(self._credentials)
 
     def roles(self, user_name: str) -> frozenset[str]:
         credential = self._credentials.get(user_name)
@@ -129,12 +143,26 @@ class Accounts(Kept):
     def open_session(self, user_name: str) -> str:
         session = self._random.randbytes(16).hex().upper()
         self._sessions[session] = user_name
+        self._nodes[session] = CURRENT.get().name
         if len(self._sessions) > _KEPT_SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
+            self.close_session(next(iter(self._sessions)))
         return session
 
     def close_session(self, session: str) -> None:
         self._sessions.pop(session, None)
+        self._nodes.pop(session, None)
+
+    def end_sessions(self, node: str) -> int:
+        """A node has gone down with the sessions that it kept; returns how many."""
+        ended = [session for session, kept_by in self._nodes.items() if kept_by == node]
+        for session in ended:
+            self.close_session(session)
+        return len(ended)
+
+    def end_all(self) -> None:
+        """No session, token or code counts any more."""
+        for live in (self._sessions, self._nodes, self._tokens, self._codes):
+            live.clear()
 
     def session_user(self, session: str) -> str | None:
         return self._sessions.get(session)
