@@ -96,7 +96,14 @@ class _View:
         )
         encoded = tag(
             "form",
-            tag("input", name="sysparm_query", value=self._query, placeholder="active=true^priority=1", class_="query"),
+            tag(
+                "input",
+                name="sysparm_query",
+                value=self._query,
+                placeholder="active=true^priority=1",
+                class_="query",
+                aria_label="Encoded query",
+            ),
             tag("button", "Run", class_="quiet"),
             method="get",
             action=f"/{self._table}_list.do",
@@ -120,7 +127,9 @@ class _View:
         order = f"ORDERBYDESC{path}" if descending else f"ORDERBY{path}"
         label = label_at(self._instance.dictionary, self._table, path)
         mark = (" ▼" if first.descending else " ▲") if first.field == path else ""
-        return tag("th", link(f"{label}{mark}", self._url(f"{kept}^{order}" if kept else order)), scope="col")
+        sorted_by = ("descending" if first.descending else "ascending") if first.field == path else None
+        leading = link(f"{label}{mark}", self._url(f"{kept}^{order}" if kept else order))
+        return tag("th", leading, scope="col", aria_sort=sorted_by)
 
     def _row(self, row: Row) -> Html:
         actual = row["sys_class_name"].value if "sys_class_name" in row else ""
