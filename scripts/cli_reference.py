@@ -23,7 +23,7 @@ _MARKUP = re.compile(r"\[/?(?:bold|cyan)\]")
 
 def reference() -> str:
     """All commands in the order of `nowbridge --help`."""
-    return "\n".join(line for command in commands().values() for line in _command(command))
+    return "\n".join(line for name, command in commands().items() for line in _command(name, command))
 
 
 def commands() -> dict[str, Any]:
@@ -31,8 +31,12 @@ def commands() -> dict[str, Any]:
     return found
 
 
-def _command(command: Any) -> Iterator[str]:  # noqa: ANN401 - the command-line library's own
-    yield f"## nowbridge {command.name}\n"
+def _command(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401 - the command-line library's own
+    for inner, below in getattr(command, "commands", {}).items():
+        yield from _command(f"{name} {inner}", below)
+    if hasattr(command, "commands"):
+        return
+    yield f"## nowbridge {name}\n"
     yield f"{command.help}\n"
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]

@@ -52,6 +52,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "text"
     )
     poll_seconds: Annotated[Seconds, Meta(description="The wait between two looks for changes of one table.")] = 30.0
+    poll_hooked_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="The same for a table whose hints (`nowbridge hooks`) have lately missed nothing; never less than poll_seconds."
+        ),
+    ] = 300.0
     safety_lag_seconds: Annotated[
         Annotated[float, Meta(ge=0, le=300)],
         Meta(
@@ -86,6 +92,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="The wait between two comparisons of all keys and versions of one table (`verify --level proven`)."
         ),
     ] = 86_400.0
+    recent_seconds: Annotated[
+        Seconds,
+        Meta(description="The wait between two comparisons of keys and versions of what changed lately in one table."),
+    ] = 600.0
+    recent_window_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="How far back those go: longer than the longest transaction, which may commit with an old time."
+        ),
+    ] = 3_600.0
     heartbeat_seconds: Annotated[Seconds, Meta(description="How often a worker says that it lives.")] = 5.0
     stalled_after_seconds: Annotated[
         Seconds, Meta(description="Silence after which a worker counts as dead and its jobs are given back.")
@@ -103,6 +119,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_notices_days: Annotated[
         Annotated[int, Meta(ge=1, le=3_650)], Meta(description="How long notices are kept.")
     ] = 90
+    keep_hints_days: Annotated[
+        Annotated[int, Meta(ge=1, le=3_650)],
+        Meta(description="How long it is remembered what was hinted, and what was found that no hint had told of."),
+    ] = 7
     keep_calls_days: Annotated[
         Annotated[int, Meta(ge=1, le=3_650)], Meta(description="How long the tallies of calls by hour are kept.")
     ] = 90

@@ -5,6 +5,7 @@ random numbers and opens credentials; everything below is handed what it needs.
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import random
 import secrets
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from nowbridge.api.hooks import Receiver
 from nowbridge.jobs import notices, queue
 from nowbridge.jobs.notices import Notifier
 from nowbridge.jobs.worker import Duties, OpenReplica, Worker
@@ -34,6 +36,7 @@ from nowbridge.store import connections, embedded, migrate, provision
 from nowbridge.store.budget import SharedBudget
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Connection, Database, translated
+from nowbridge.store.hooks import HookRow
 from nowbridge.store.leases import Holder
 from nowbridge.store.notices import Notice
 from nowbridge.store.secrets import Keyring
@@ -158,6 +161,9 @@ def pace_of(settings: Settings) -> Pace:
         audit=timedelta(seconds=settings.audit_seconds),
         check=timedelta(seconds=settings.check_seconds),
         compare=timedelta(seconds=settings.compare_seconds),
+        poll_hooked=timedelta(seconds=settings.poll_hooked_seconds),
+        recent=timedelta(seconds=settings.recent_seconds),
+        recent_window=timedelta(seconds=settings.recent_window_seconds),
     )
 
 
@@ -168,6 +174,7 @@ def duties_of(settings: Settings) -> Duties:
         keep_feed=timedelta(days=settings.keep_changes_days),
         keep_tallies=timedelta(days=settings.keep_calls_days),
         keep_notices=timedelta(days=settings.keep_notices_days),
+        keep_hints=timedelta(days=settings.keep_hints_days),
         stalled_after=settings.stalled_after_seconds,
         keep_tombstones=timedelta(days=settings.keep_tombstones_days),
     )
@@ -234,6 +241,25 @@ def worker_of(settings: Settings, database: Database, stop: asyncio.Event) -> Wo
 
     notifier = notifier_of(settings, database)
     return Worker(database, new_holder(settings), duties_of(settings), now, opener, stop, notifier)
+
+
+def receiver_of(settings: Settings, database: Database) -> Receiver:
+    """Takes the hints of every connection that has hooks."""
+    return Receiver(database, now, lambda row: opened_secret(settings, row))
+
+
+def opened_secret(settings: Settings, row: HookRow) -> bytes:
+    """What a connection's hints are signed with."""
+    return base64.b64decode(keyring(settings).unseal(row.sealed, _hook_context(row.connection, row.hook_id)))
+
+
+def new_hook(settings: Settings, row: ConnectionRow, url: str, *, like: HookRow | None = None) -> HookRow:
+    """A hook with a new secret for a connection; `like` one that stands already, if there is one."""
+    hook_id = like.hook_id if like is not None else secrets.token_hex(4)
+    secret = base64.b64encode(secrets.token_bytes(32)).decode()
+    sealed_secret = keyring(settings).seal(secret, _hook_context(row.name, hook_id))
+    ahead = like.clock_ahead if like is not None else 0.0
+    return HookRow(row.id, row.name, hook_id, url, sealed_secret, ahead)
 
 
 def notifier_of(settings: Settings, database: Database) -> Notifier:
@@ -332,3 +358,7 @@ def _client(settings: Settings, url: str, *, attempts: int | None = None, supply
 
 def _context(name: str, url: str) -> str:
     return f"connection:{name}:{url}"
+
+
+def _hook_context(name: str, hook_id: str) -> str:
+    return f"hook:{name}:{hook_id}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -109,5 +108,5 @@ class HookBench:
 
 
 @pytest.fixture
-async def hooked(bench: Bench) -> AsyncIterator[HookBench]:
-    yield HookBench(bench, Receiver(bench.database, bench.now, lambda row: SECRET))
+def hooked(bench: Bench) -> HookBench:
+    return HookBench(bench, Receiver(bench.database, bench.now, lambda row: SECRET))

@@ -2,7 +2,7 @@
 anything but names of tables in the answer.
 
 `ok`: every table is live and fresh. `loading`: first loads are under way. `stale` (503): a live table is older than
-`stale_after` and not paused. `down` (503): the database does not answer.
+`stale_after` (or three polls of its own) and not paused. `down` (503): the database does not answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from nowbridge.api import metrics
+from nowbridge.api import hooks, metrics
+from nowbridge.api.hooks import Receiver
 from nowbridge.model.errors import NowbridgeError
 from nowbridge.store import tables, workers
 from nowbridge.store.database import Database
@@ -59,8 +60,8 @@ def judge(found: list[TableStatus], living: int, *, now: datetime, stale_after: 
     shown = tuple(
         TableHealth(table.source, table.phase, _age(table, now), table.paused_at is not None) for table in found
     )
-    followed = [table.age_seconds for table in shown if not table.paused and table.age_seconds is not None]
-    if any(age > stale_after.total_seconds() for age in followed):
+    followed = [table for table in found if table.paused_at is None]
+    if any(_is_stale(table, now, stale_after) for table in followed):
         return Health("stale", shown, living)
     return Health("ok" if all(table.phase == "live" or table.paused for table in shown) else "loading", shown, living)
 
@@ -71,9 +72,16 @@ def stale_after(poll: timedelta) -> timedelta:
 
 
 def build(
-    database: Database, clock: Callable[[], datetime], *, stale_after: timedelta, seen_within: timedelta
+    database: Database,
+    clock: Callable[[], datetime],
+    *,
+    stale_after: timedelta,
+    seen_within: timedelta,
+    receiver: Receiver | None = None,
 ) -> Starlette:
-    """The application, /metrics included. `seen_within` is how long a silent worker counts as alive."""
+    """The application, /metrics included, and /hooks with a receiver. `seen_within` is how long a silent worker counts as
+    alive.
+    """
 
     async def health(_: Request) -> Response:
         try:
@@ -84,7 +92,14 @@ def build(
         return Response(msgspec.json.encode(told), told.http_status, media_type="application/json")
 
     measured = metrics.route(database, clock, seen_within=seen_within)
-    return Starlette(routes=[Route("/health", health, methods=["GET"]), measured])
+    taking = [hooks.route(receiver)] if receiver is not None else []
+    return Starlette(routes=[Route("/health", health, methods=["GET"]), measured, *taking])
+
+
+def _is_stale(table: TableStatus, now: datetime, stale_after: timedelta) -> bool:
+    """A table that is polled rarely because hints tell of its changes is proven as rarely."""
+    age = _age(table, now)
+    return age is not None and age > max(stale_after, 3 * (table.poll_every or timedelta(0))).total_seconds()
 
 
 def _age(table: TableStatus, now: datetime) -> float | None:

@@ -47,6 +47,7 @@ class _Known:
     row: HookRow | None = None
     secret: bytes = b""
     tables: frozenset[str] = frozenset()
+    inactive: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -72,6 +73,9 @@ class Receiver:
             async with self.database.transaction() as connection:
                 digest = hint_message.digest_of(signature)
                 if await hints.take_signature(connection, hook.row.connection_id, digest, now=now):
+                    if told and (first := hook.inactive & {one.rule_table for one in told}):
+                        since = now + timedelta(seconds=hook.row.clock_ahead)
+                        await hooks.activate(connection, hook.row.connection_id, first, since=since)
                     if told:
                         await hints.add(connection, hook.row.connection_id, told, now=now)
                     return HTTPStatus.NO_CONTENT
@@ -106,7 +110,9 @@ class Receiver:
                 self._hooks.pop(name, None)
                 return _Known(now, secret=b"\0" * 32)
             accepted = await hooks.accepted_tables(connection, row.connection_id)
-        known = self._hooks[name] = _Known(now, row, self.unseal(row), accepted)
+            inactive = await hooks.inactive_tables(connection, row.connection_id)
+            await hints.forget_signatures(connection, row.connection_id, before=now - REMEMBERED)
+        known = self._hooks[name] = _Known(now, row, self.unseal(row), accepted, inactive)
         return known
 
     async def _refuse(self, hook: _Known, why: str) -> None:

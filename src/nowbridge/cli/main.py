@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nowbridge.cli import check, connect, deletes, init, notices, pause, psql, replicate, status, up, verify
+from nowbridge.cli import check, connect, deletes, hooks, init, notices, pause, psql, replicate, status, up, verify
 from nowbridge.cli.entry import HOME_KEY, JSON_KEY, exit_code_of
 
 EPILOG = """\
@@ -99,11 +99,21 @@ def _add(command: Callable[..., None], epilog: str, *, passes_on: bool = False) 
     )(command)
 
 
+def _add_group(group: typer.Typer, name: str) -> None:
+    """Add commands under a common name; each is told in its docstring, as by `_add`."""
+    for registered in group.registered_commands:
+        if registered.callback is not None:
+            paragraphs = inspect.cleandoc(registered.callback.__doc__ or "").split("\n\n")
+            registered.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    app.add_typer(group, name=name)
+
+
 _add(init.init, init.EXAMPLES)
 _add(connect.connect, connect.EXAMPLES)
 _add(check.check, check.EXAMPLES)
 _add(replicate.replicate, replicate.EXAMPLES)
 _add(up.up, up.UP_EXAMPLES)
+_add(up.serve, up.SERVE_EXAMPLES)
 _add(up.worker, up.WORKER_EXAMPLES)
 _add(up.down, up.DOWN_EXAMPLES)
 _add(status.status, status.EXAMPLES)
@@ -112,4 +122,5 @@ _add(pause.pause, pause.PAUSE_EXAMPLES)
 _add(pause.resume, pause.RESUME_EXAMPLES)
 _add(verify.verify, verify.EXAMPLES)
 _add(deletes.deletes, deletes.EXAMPLES)
+_add_group(hooks.app, "hooks")
 _add(psql.psql, psql.EXAMPLES, passes_on=True)

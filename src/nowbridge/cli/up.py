@@ -1,4 +1,4 @@
-"""`nowbridge up`, `worker`, `down`: the processes that run for good, and the way to stop the embedded database."""
+"""`nowbridge up`, `serve`, `worker`, `down`: the processes that run for good, and the way to stop the embedded database."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ UP_EXAMPLES = examples(
     "nowbridge up", "nowbridge up --log json 2>>nowbridge.log", "curl --fail http://127.0.0.1:8765/health"
 )
 WORKER_EXAMPLES = examples("nowbridge worker", "DATABASE_URL=postgresql://... nowbridge worker --log json")
+SERVE_EXAMPLES = examples("nowbridge serve", "DATABASE_URL=postgresql://... nowbridge serve --health-port 8080")
 DOWN_EXAMPLES = examples("nowbridge down")
 _SHOW_EVERY = 1.0  # seconds
 
@@ -33,19 +34,19 @@ LogFormat = Annotated[
     ),
 ]
 
+HealthPort = Annotated[
+    int | None,
+    typer.Option(metavar="PORT", help="Where /health answers on this machine; 0 takes a free port.", min=0, max=65_535),
+]
+
 
 def up(
     context: typer.Context,
     *,
-    health_port: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PORT", help="Where /health answers on this machine; 0 takes a free port.", min=0, max=65_535
-        ),
-    ] = None,
+    health_port: HealthPort = None,
     log: LogFormat = None,
 ) -> None:
-    """Run everything on this machine: database, worker, health port. Ctrl-C stops it cleanly.
+    """Run everything on this machine: database, worker, health port, the address for hints. Ctrl-C stops it cleanly.
 
     On a terminal a table shows how each replica stands; elsewhere there are log lines. The health port answers 200
     while the replica is fresh, 503 when a table is older than a minute (or three polls) or the database is away; /metrics there is for Prometheus. Any number of further
@@ -53,6 +54,22 @@ def up(
     """
     settings = settings_of(context)
     run(_up(settings, settings.health_port if health_port is None else health_port, log or settings.log_format))
+
+
+def serve(
+    context: typer.Context,
+    *,
+    health_port: HealthPort = None,
+    log: LogFormat = None,
+) -> None:
+    """Answer only: /health, /metrics, and /hooks, where instances tell of changes (`nowbridge hooks`). No worker.
+
+    Hints are kept in the database until a worker reads them, so this may run where the instance can reach it and workers
+    somewhere else. It listens on 127.0.0.1; a proxy in front of it brings https, and passes on /hooks/ alone.
+    """
+    settings = settings_of(context)
+    port = settings.health_port if health_port is None else health_port
+    run(_up(settings, port, log or settings.log_format, work=False))
 
 
 def worker(context: typer.Context, *, log: LogFormat = None) -> None:
@@ -76,7 +93,7 @@ def down(context: typer.Context) -> None:
     screen.say("The embedded database is stopped." if stopped else "The embedded database was not running.")
 
 
-async def _up(settings: Settings, port: int, log: Format) -> None:
+async def _up(settings: Settings, port: int, log: Format, *, work: bool = True) -> None:
     from nowbridge import wiring
     from nowbridge.api.server import listen
     from nowbridge.cli import logs, screen
@@ -91,12 +108,12 @@ async def _up(settings: Settings, port: int, log: Format) -> None:
         async with Database(dsn) as database:
             where = f"http://127.0.0.1:{listener.getsockname()[1]}/health"
             screen.say(f"Nowbridge is up: {where} answers health checks. Ctrl-C stops it.")
-            await _together(_parts(settings, database, listener, stop), stop)
+            await _together(_parts(settings, database, listener, stop, work=work), stop)
     screen.say("Stopped.")
 
 
 def _parts(
-    settings: Settings, database: Database, listener: socket.socket, stop: asyncio.Event
+    settings: Settings, database: Database, listener: socket.socket, stop: asyncio.Event, *, work: bool
 ) -> list[Coroutine[Any, Any, None]]:
     """What runs side by side until `stop` is set."""
     from nowbridge import wiring
@@ -106,9 +123,12 @@ def _parts(
 
     seen_within = timedelta(seconds=settings.stalled_after_seconds)
     stale_after = health.stale_after(timedelta(seconds=settings.poll_seconds))
-    app = health.build(database, wiring.now, stale_after=stale_after, seen_within=seen_within)
-    parts = [wiring.worker_of(settings, database, stop).run(), serve(app, listener, stop)]
-    return [*parts, _show(settings, database, stop)] if screen.is_terminal() else parts
+    receiver = wiring.receiver_of(settings, database)
+    app = health.build(database, wiring.now, stale_after=stale_after, seen_within=seen_within, receiver=receiver)
+    parts = [serve(app, listener, stop)]
+    if work:
+        parts.append(wiring.worker_of(settings, database, stop).run())
+    return [*parts, _show(settings, database, stop)] if work and screen.is_terminal() else parts
 
 
 async def _together(parts: list[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:

@@ -133,6 +133,7 @@ def _behind(table: TableStatus, was: str | None, now: datetime, lag: timedelta) 
     if table.phase != "live" or table.proven_to is None:
         return None
     age = now - table.proven_to
+    lag = max(lag, 3 * (table.poll_every or timedelta(0)))  # rarely polled while hints tell of its changes
     if age > lag or (was == "behind" and age > lag / 2):
         words = f"{_subject(table)} is behind: its last proven position is more than {lag.total_seconds():.0f} s old"
         return Condition(_subject(table), "lag", "behind", words, "See `nowbridge status`.")

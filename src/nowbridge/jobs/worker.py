@@ -24,7 +24,7 @@ from nowbridge.replica.capture import Pass
 from nowbridge.replica.labels import rewrite_renamed
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Clock
-from nowbridge.store import budget, connections, leases, notices, tables, tombstones, workers
+from nowbridge.store import budget, connections, hints, leases, notices, tables, tombstones, workers
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
 from nowbridge.store.leases import Holder
@@ -46,6 +46,7 @@ class Duties:
     keep_tombstones: timedelta = timedelta(days=30)
     keep_tallies: timedelta = timedelta(days=90)
     keep_notices: timedelta = timedelta(days=90)
+    keep_hints: timedelta = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Worker:
     open_replica: Opener
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     notifier: Notifier | None = None
+    _hinted: asyncio.Event = field(default_factory=asyncio.Event)
     _open: dict[int, OpenReplica] = field(default_factory=dict)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -92,6 +94,8 @@ class Worker:
             loops = [
                 asyncio.create_task(self._repeat(self.beat, every=self.duties.heartbeat)),
                 asyncio.create_task(self._repeat(lambda: self._reap(app), every=self.duties.heartbeat)),
+                asyncio.create_task(self._repeat(self.hear_of_hints, every=self.duties.heartbeat)),
+                asyncio.create_task(self._repeat(self.read_hints, every=self.duties.idle, wake=self._hinted)),
                 asyncio.create_task(self._repeat(self.poll_due, every=self.duties.idle)),
                 asyncio.create_task(self._repeat(self.rewrite_labels, every=self.duties.idle)),
                 asyncio.create_task(self._repeat(self.notify, every=self.duties.heartbeat)),
@@ -109,6 +113,7 @@ class Worker:
     async def _end(self, jobs: asyncio.Task[None], loops: list[asyncio.Task[None]]) -> None:
         """Let every loop finish its page or pass, which gives its claim back; who takes too long is cut off."""
         self.stop.set()
+        self._hinted.set()
         for opened in self._open.values():
             opened.replica.stopping = True
         jobs.cancel()
@@ -150,6 +155,7 @@ class Worker:
             await tombstones.prune(connection, older_than=self.clock() - self.duties.keep_tombstones)
             await budget.prune(connection, keep_tallies=self.duties.keep_tallies)
             await notices.prune(connection, before=self.clock() - self.duties.keep_notices)
+            await hints.prune(connection, before=self.clock() - self.duties.keep_hints)
 
     async def load_shard(self) -> bool:
         """Read one shard to its end, if there is one to be read."""
@@ -168,6 +174,36 @@ class Worker:
             if done.error is not None:
                 log.warning("poll failed", table=done.table, code=done.error.code, answered=done.error.answered)
         return bool(passes)
+
+    async def hear_of_hints(self) -> bool:
+        """Listen for hints until told to stop, so that they need not wait for the next look."""
+        stopping = asyncio.create_task(self.stop.wait())
+        heard = hints.listen(self.database.dsn)
+        try:
+            while not self.stop.is_set():
+                waiting = asyncio.ensure_future(anext(heard))
+                done, _ = await asyncio.wait([waiting, stopping], return_when=asyncio.FIRST_COMPLETED)
+                if waiting not in done:
+                    waiting.cancel()
+                    await asyncio.gather(waiting, return_exceptions=True)
+                    break
+                waiting.result()
+                self._hinted.set()
+        finally:
+            stopping.cancel()
+            await heard.aclose()
+        return False
+
+    async def read_hints(self) -> bool:
+        """One round over the hints of every connection."""
+        self._hinted.clear()
+        found = False
+        for opened in await self._replicas():
+            done = await opened.replica.read_hints()
+            found = found or done is not None
+            if done is not None and done.error is not None:
+                log.warning("hints wait", number=done.put_off, code=done.error.code, answered=done.error.answered)
+        return found
 
     async def tend(self) -> bool:
         """One duty of one table: the journal of deletions, a check, a comparison."""
@@ -213,8 +249,10 @@ class Worker:
                     log.warning("gave the jobs of a dead worker back", jobs=given_back)
         return False
 
-    async def _repeat(self, step: Callable[[], Awaitable[bool]], *, every: float) -> None:
-        """Do `step` again and again: at once while it finds work, else after a wait. What cannot be done now (a
+    async def _repeat(
+        self, step: Callable[[], Awaitable[bool]], *, every: float, wake: asyncio.Event | None = None
+    ) -> None:
+        """Do `step` again and again: at once while it finds work, else after a wait or when `wake` is set. What cannot be done now (a
         database or an instance out of reach, credentials that are refused) is said and tried again. So is a bug: one
         odd table must not end the work on all others. Its claim runs out, its table grows stale, and health says so.
         """
@@ -228,11 +266,11 @@ class Worker:
                 log.error("bug", kind=type(bug).__name__, at=place_of(bug))  # noqa: TRY400 - a traceback prints values
                 found = False
             if not found:
-                await self._pause(every)
+                await self._pause(every, wake)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float, wake: asyncio.Event | None) -> None:
         try:
-            await asyncio.wait_for(self.stop.wait(), timeout=seconds)
+            await asyncio.wait_for((wake or self.stop).wait(), timeout=seconds)
         except TimeoutError:
             return
 

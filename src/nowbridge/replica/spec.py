@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,8 +39,9 @@ class Pace:
     """How the replica works: rows a page, the wait between polls, and the safety lag: changes younger than this by
     the instance's clock are left to the next poll, because a transaction may still commit with an older time.
     `audit`, `check` and `compare` are the times between two readings of the journal of deletions, two checks by counts
-    and two comparisons of all keys. `poll_hooked` is the wait between polls of a table whose hints can be relied on;
-    `drift` the time between two comparisons of what changed within `drift_window`.
+    and two comparisons of all keys; `schema` that between two looks at a table's dictionary; `labels` the shortest and
+    `labels_at_most` the longest between two looks for renames in a table that is not replicated. `poll_hooked` is the wait between polls of a table whose hints can be relied on;
+    `recent` the time between two comparisons of what changed within `recent_window`.
     """
 
     page_rows: int = 2_000
@@ -49,9 +51,12 @@ class Pace:
     audit: timedelta = timedelta(minutes=1)
     check: timedelta = timedelta(hours=1)
     compare: timedelta = timedelta(days=1)
+    schema: timedelta = timedelta(minutes=10)
+    labels: timedelta = timedelta(minutes=5)
+    labels_at_most: timedelta = timedelta(hours=1)
     poll_hooked: timedelta = timedelta(minutes=5)
-    drift: timedelta = timedelta(minutes=10)
-    drift_window: timedelta = timedelta(hours=1)
+    recent: timedelta = timedelta(minutes=10)
+    recent_window: timedelta = timedelta(hours=1)
 
     def wait_after(self, error: NowbridgeError, failures: int) -> timedelta:
         """How long to leave work alone that has now failed `failures` + 1 times in a row. What somebody must mend first
@@ -70,11 +75,13 @@ def layout_of(row: TableRow) -> Layout:
     return msgspec.convert(row.layout, Layout)
 
 
-def target_of(row: TableRow, layout: Layout, *, part: str = "") -> Target:
-    """Where and into which columns this table's rows are loaded. `part` names a layout that is less than the table's."""
+def target_of(row: TableRow, layout: Layout, *, narrowed: bool = False) -> Target:
+    """Where and into which columns this table's rows are loaded. `narrowed`: the layout is less than the table's."""
+    columns = tuple(column.name for column in layout.loaded)
+    part = "_" + hashlib.sha256(",".join(columns).encode()).hexdigest()[:8] if narrowed else ""
     return Target(
         relation=row.relation,
-        columns=tuple(column.name for column in layout.loaded),
+        columns=columns,
         stage=f"stage_{row.id}_{row.layout_epoch}{part}",
     )
 

@@ -6,7 +6,7 @@ their epoch, and what comes meanwhile raises `arrivals`, so a hint is done only 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -165,7 +165,7 @@ async def waiting(connection: Connection, connection_id: int) -> int:
     return int(row[0]) if row else 0
 
 
-async def listen(dsn: str) -> AsyncIterator[None]:
+async def listen(dsn: str) -> AsyncGenerator[None, None]:
     """Yields whenever hints have come in, on a connection of its own; first when it listens."""
     with translated("listen for hints"):
         async with await psycopg.AsyncConnection.connect(
@@ -177,9 +177,15 @@ async def listen(dsn: str) -> AsyncIterator[None]:
                 yield
 
 
-async def prune(connection: Connection, *, before: datetime, signatures_before: datetime) -> None:
-    """Forget hints that were done, and signatures that are too old to be taken again anyway."""
+async def forget_signatures(connection: Connection, connection_id: int, *, before: datetime) -> None:
+    """Those that are too old to count again anyway."""
+    await connection.execute(
+        "DELETE FROM nowbridge.hint_signature WHERE connection_id = %s AND seen_at < %s", (connection_id, before)
+    )
+
+
+async def prune(connection: Connection, *, before: datetime) -> None:
+    """Forget hints that were done, and what is told of them."""
     await connection.execute("DELETE FROM nowbridge.hint WHERE done_at < %s", (before,))
-    await connection.execute("DELETE FROM nowbridge.hint_signature WHERE seen_at < %s", (signatures_before,))
     await connection.execute("DELETE FROM nowbridge.unhinted WHERE found_at < %s", (before,))
     await connection.execute("DELETE FROM nowbridge.hint_tally WHERE hour < %s", (before,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,12 +25,14 @@ class HookRow:
 
 @dataclass(frozen=True, slots=True)
 class HookTable:
-    """A table with a rule. `active_from` is the instance's time from which its changes are expected to be hinted."""
+    """A table with a rule. `active_from` is the instance's time from which its changes are expected to be hinted; None
+    for a rule that is still to be loaded from a file.
+    """
 
     connection_id: int
     table: str
     version: int
-    active_from: datetime
+    active_from: datetime | None
     last_hint_at: datetime | None
 
 
@@ -85,9 +87,11 @@ async def forget(connection: Connection, connection_id: int) -> None:
 
 
 async def set_tables(
-    connection: Connection, connection_id: int, versions: Mapping[str, int], *, active_from: datetime
+    connection: Connection, connection_id: int, versions: Mapping[str, int], *, active_from: datetime | None
 ) -> None:
-    """Exactly these tables have a rule now; `active_from` holds for those that had none."""
+    """Exactly these tables have a rule now; `active_from` holds for those that had none. None: somebody will load it from
+    a file, and it is active when its first hint comes.
+    """
     await connection.execute(
         "DELETE FROM nowbridge.hook_table WHERE connection_id = %s AND NOT table_name = ANY(%s)",
         (connection_id, list(versions)),
@@ -95,7 +99,9 @@ async def set_tables(
     for table, version in versions.items():
         await connection.execute(
             "INSERT INTO nowbridge.hook_table (connection_id, table_name, version, active_from)"
-            " VALUES (%s, %s, %s, %s) ON CONFLICT (connection_id, table_name) DO UPDATE SET version = excluded.version",
+            " VALUES (%s, %s, %s, coalesce(%s::timestamptz, 'infinity'))"
+            " ON CONFLICT (connection_id, table_name) DO UPDATE SET version = excluded.version,"
+            "   active_from = least(hook_table.active_from, excluded.active_from)",
             (connection_id, table, version, active_from),
         )
 
@@ -103,13 +109,31 @@ async def set_tables(
 async def tables_of(connection: Connection, connection_id: int) -> list[HookTable]:
     """The tables with a rule, in the order of their names, each with the time of its last hint."""
     cursor = await connection.execute(
-        "SELECT h.connection_id, h.table_name, h.version, h.active_from,"
+        "SELECT h.connection_id, h.table_name, h.version, nullif(h.active_from, 'infinity'),"
         "  (SELECT max(last_at) FROM nowbridge.hint i"
         "    WHERE i.connection_id = h.connection_id AND i.rule_table = h.table_name)"
         " FROM nowbridge.hook_table h WHERE h.connection_id = %s ORDER BY h.table_name",
         (connection_id,),
     )
     return [HookTable(*row) for row in await cursor.fetchall()]
+
+
+async def inactive_tables(connection: Connection, connection_id: int) -> frozenset[str]:
+    """Tables whose rule was handed out as a file, and of which no hint has come yet."""
+    cursor = await connection.execute(
+        "SELECT table_name FROM nowbridge.hook_table WHERE connection_id = %s AND active_from = 'infinity'",
+        (connection_id,),
+    )
+    return frozenset(row[0] for row in await cursor.fetchall())
+
+
+async def activate(connection: Connection, connection_id: int, tables: Collection[str], *, since: datetime) -> None:
+    """The first hint came: from now on changes of these tables are expected to be hinted."""
+    await connection.execute(
+        "UPDATE nowbridge.hook_table SET active_from = %s WHERE connection_id = %s AND table_name = ANY(%s)"
+        " AND active_from = 'infinity'",
+        (since, connection_id, list(tables)),
+    )
 
 
 async def note_clock(connection: Connection, connection_id: int, ahead: float) -> None:

@@ -19,7 +19,7 @@ from nowbridge.store.database import Connection
 from nowbridge.store.ddl import Relation
 
 COPY_OPTIONS = sql.SQL("(FORMAT text, DELIMITER E'\\x1f', NULL '')")
-Source = Literal["backfill", "poll", "hint", "drift", "verify"]
+Source = Literal["backfill", "poll", "hint", "recent", "verify"]
 Encoded = Iterable[bytes]
 """Rows as COPY text, in parts that may be made only when they are asked for."""
 

@@ -35,7 +35,7 @@ class Loss:
     relation: Relation
     source: str
     rule_table: str
-    active_from: datetime
+    active_from: datetime | None
     last_hint_at: datetime | None
     by_hint: int
     by_poll: int
@@ -53,7 +53,9 @@ class Loss:
         return min(1.0, self.lost / self.changes) if self.changes else 0.0
 
     def state(self, now: datetime) -> str:
-        """works, loses (some), or silent: changes are found and no hint came for an hour."""
+        """works, loses (some), silent: changes are found and no hint came for an hour; waits: for its first hint."""
+        if self.active_from is None:
+            return "waits"
         if not self.recent_lost:
             return "works"
         heard = self.last_hint_at or self.active_from
@@ -121,7 +123,7 @@ async def losses(connection: Connection, *, now: datetime, table_id: int | None 
     """Of every live table that a rule tells of (or of one), in the order in which they were added."""
     cursor = await connection.execute(
         f"WITH covered AS ({_COVERED})"
-        " SELECT t.schema_name, t.relation, t.source, c.table_name, c.active_from,"
+        " SELECT t.schema_name, t.relation, t.source, c.table_name, nullif(c.active_from, 'infinity'),"
         "  (SELECT max(last_at) FROM nowbridge.hint i"
         "    WHERE i.connection_id = c.connection_id AND i.rule_table = c.table_name),"
         "  coalesce(y.by_hint, 0)::bigint, coalesce(y.by_poll, 0)::bigint,"

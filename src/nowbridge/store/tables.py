@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg import sql
@@ -68,6 +68,7 @@ class TableStatus:
     last_error: dict[str, Any] | None
     value_issues: int
     paused_at: datetime | None = None
+    poll_every: timedelta | None = None  # the wait that was chosen after the last poll
     estimated: bool = False  # whether `rows` is Postgres' estimate
 
 
@@ -124,6 +125,20 @@ async def load(connection: Connection, table_id: int) -> TableRow:
     return _row(values)
 
 
+async def version(connection: Connection, table_id: int) -> tuple[object, ...]:
+    """Differs when the table's columns, its contract, or the tables beside it have changed. Raises Stop `table.removed`."""
+    cursor = await connection.execute(
+        "SELECT t.layout_epoch, t.contract, t.selection::text, t.query, count(*), count(*) FILTER (WHERE o.phase = 'live')"
+        " FROM nowbridge.replica_table t JOIN nowbridge.replica_table o ON o.connection_id = t.connection_id"
+        " WHERE t.id = %s GROUP BY t.id",
+        (table_id,),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise Stop("table.removed", asked=f"work on replica table {table_id}", answered="it is no longer replicated")
+    return tuple(row)
+
+
 async def set_phase(connection: Connection, table_id: int, phase: str, *, now: datetime) -> None:
     await connection.execute(
         "UPDATE nowbridge.replica_table SET phase = %(phase)s, last_error = NULL,"
@@ -160,7 +175,7 @@ async def status(connection: Connection) -> list[TableStatus]:
         "  t.backfilled_at, m.proven_to, m.proven_at, coalesce(m.changes, 0),"
         "  coalesce(s.calls, 0) + coalesce(m.calls, 0), greatest(coalesce(m.failures, 0), coalesce(s.failures, 0)),"
         "  coalesce(t.stopped, m.last_error, s.last_error, t.last_error),"
-        "  (SELECT count(*) FROM nowbridge.value_issue i WHERE i.table_id = t.id), t.paused_at"
+        "  (SELECT count(*) FROM nowbridge.value_issue i WHERE i.table_id = t.id), t.paused_at, m.poll_every"
         " FROM nowbridge.replica_table t LEFT JOIN nowbridge.stream m ON m.table_id = t.id"
         " LEFT JOIN (SELECT table_id, sum(rows)::bigint AS rows, sum(hidden)::bigint AS hidden, count(*) AS shards,"
         "   count(done_at) AS done, min(started_at) AS started_at, sum(calls)::bigint AS calls,"

@@ -78,6 +78,6 @@ CREATE INDEX unhinted_age ON nowbridge.unhinted (table_id, found_at);
 ALTER TABLE nowbridge.stream
     ADD COLUMN poll_every interval;         -- the wait that was chosen after the last pass; NULL: none was yet
 
--- drift: the keys and versions of the last hours are compared, for what was committed late.
+-- recent: keys and versions of what changed lately are compared, for what was committed late.
 ALTER TABLE nowbridge.duty DROP CONSTRAINT duty_kind_check;
-ALTER TABLE nowbridge.duty ADD CONSTRAINT duty_kind_check CHECK (kind IN ('audit', 'check', 'compare', 'drift'));
+ALTER TABLE nowbridge.duty ADD CONSTRAINT duty_kind_check CHECK (kind IN ('audit', 'check', 'compare', 'recent'));
