@@ -52,6 +52,7 @@ def answer(instance: Instance, request: Request) -> Answer:
         if allowance:
             allowance.require()
         done = dispatch(instance, request)
+        instance.scripts.schedules.run_due()  # what was written may be due, or has to be planned
         if allowance:
             done = replace(done, headers=(*allowance.headers, *done.headers))
         return _with_session(instance, request, user, done)

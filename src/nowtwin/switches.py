@@ -60,6 +60,9 @@ class Switches:
     """The CMDB Instance API answers POST and DELETE with 200 as its documentation says, not 201 and 204 (6.3)."""
     script_needs_advanced: bool = True
     """A business rule runs its script and scripted condition only when `advanced` is set (8.1)."""
+    foreign_rules_only_set_values: bool = True
+    """A before rule of a scoped application on a table of another scope sets values; that it aborts or stops other rules
+    counts for nothing (8.1)."""
     script_seconds: int = 10
     """Seconds after which a script is ended; waiting for outbound requests does not count. An assumption."""
     script_memory_bytes: int = 67_108_864

@@ -43,6 +43,8 @@ class Rule:
     roles: frozenset[str]
     abort: bool
     message: str
+    foreign: bool
+    """Of a scoped application, on a table that is not its own."""
     version: str
     """Changes with every edit of the rule."""
 
@@ -59,6 +61,7 @@ _BY_PLATFORM = frozenset(model.sys_id for model in MODELS)
 class RuleBook:
     def __init__(self, dictionary: Dictionary, storage: Storage, *, script_needs_advanced: bool) -> None:
         self._dictionary = dictionary
+        self._storage = storage
         self._script_needs_advanced = script_needs_advanced
         self._by_table: dict[str, list[Rule]] = {}
         for row in _rows(storage):
@@ -84,6 +87,15 @@ class RuleBook:
     def of(self, table: str, when: When, operation: str) -> Iterable[Rule]:
         return (rule for rule in self.of_class(table) if rule.when == when and operation in rule.operations)
 
+    def _is_foreign(self, row: Mapping[str, str]) -> bool:
+        """Tables of an application begin with its scope."""
+        application = row.get("sys_scope", "global")
+        if application == "global":
+            return False
+        known = self._storage.get(self._dictionary.root("sys_scope"), application)
+        scope = str(known.get("scope", "")) if known else ""
+        return scope not in {"", "global"} and not row.get("collection", "").startswith(f"{scope}_")
+
     def _rule(self, row: Mapping[str, str]) -> Rule:
         advanced = row.get("advanced") == "true" or not self._script_needs_advanced
         when = _WHEN.get(row.get("when", ""), "after")
@@ -105,6 +117,7 @@ class RuleBook:
             template=_template(row.get("template", "")),
             roles=frozenset(name.strip() for name in row.get("role_conditions", "").split(",") if name.strip()),
             abort=row.get("abort_action") == "true",
+            foreign=self._is_foreign(row),
             message=row.get("message", "") if row.get("add_message") == "true" else "",
             version=f"{row.get('sys_mod_count', '')}:{row.get('sys_updated_on', '')}:{hash(row.get('script', ''))}",
         )

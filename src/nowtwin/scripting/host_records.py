@@ -313,7 +313,7 @@ def _manner(write: Write) -> Manner:
 def schema(scope: Scope, asked: Table) -> Mapping[str, object]:
     dictionary = scope.platform.dictionary
     if asked.table not in dictionary.tables:
-        return {"valid": False, "label": asked.table, "display": "", "columns": {}}
+        return {"valid": False, "label": asked.table, "display": "", "columns": {}, "lineage": [], "classes": []}
     columns = {
         element: {
             "type": column.type,
@@ -324,12 +324,20 @@ def schema(scope: Scope, asked: Table) -> Mapping[str, object]:
             "max_length": column.max_length,
             "mandatory": bool(column.mandatory),
             "read_only": bool(column.read_only),
+            "choice": bool(column.choice),
             "plain": not (column.reference or column.choice) and column.type not in NUMERIC_TYPES | DATE_TYPES,
         }
         for element, column in dictionary.columns(asked.table).items()
     }
     display = dictionary.display_column(asked.table)
-    return {"valid": True, "label": dictionary.table_label(asked.table), "display": display, "columns": columns}
+    return {
+        "valid": True,
+        "label": dictionary.table_label(asked.table),
+        "display": display,
+        "columns": columns,
+        "lineage": list(dictionary.lineage(asked.table)),
+        "classes": [asked.table, *(name for name in dictionary.classes(asked.table) if name != asked.table)],
+    }
 
 
 def display(scope: Scope, asked: Shown) -> str:

@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from time import monotonic
+from xml.etree import ElementTree as ET
 
 import msgspec
 
@@ -172,6 +173,31 @@ def event(scope: Scope, asked: Event) -> None:
     row |= {"process_on": asked.process_on or stamp, "user_id": scope.user.sys_id, "user_name": scope.user.user_name}
     row |= {"sys_class_name": "sysevent", "sys_created_on": stamp, "sys_created_by": scope.user.user_name}
     platform.storage.insert("sysevent", {name: text for name, text in row.items() if text})
+
+
+def execute_now(scope: Scope, asked: Name) -> bool:
+    return scope.platform.scripts.schedules.execute_now(asked.name)
+
+
+def xml_to_json(_scope: Scope, asked: Text) -> Mapping[str, object]:
+    """`gs.xmlToJSON`: an element of text is a text, repeated elements are a list, attributes begin with `@`."""
+    if "<!DOCTYPE" in asked.text or "<!ENTITY" in asked.text:
+        raise ValueError("The XML declares a document type")
+    try:
+        root = ET.fromstring(asked.text)  # noqa: S314 - documents with declarations are refused above
+    except ET.ParseError as error:
+        raise ValueError(f"The XML cannot be read: {error}") from error
+    return {root.tag: _plain(root)}
+
+
+def _plain(element: ET.Element) -> object:
+    if not len(element) and not element.attrib:
+        return element.text or ""
+    members: dict[str, object] = {f"@{name}": value for name, value in element.attrib.items()}
+    for name in dict.fromkeys(child.tag for child in element):
+        values = [_plain(child) for child in element.findall(name)]
+        members[name] = values[0] if len(values) == 1 else values
+    return members | ({"#text": element.text} if (element.text or "").strip() else {})
 
 
 # -- dates ---------------------------------------------------------------------------------------------------------

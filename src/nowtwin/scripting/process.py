@@ -19,8 +19,11 @@ _LENGTH = struct.Struct(">I")
 _CHUNK = 1_048_576
 _MOST_IDLE = 2
 _PRELUDE = (
+    "rhino",
     "kernel",
     "glide_record",
+    "glide_element",
+    "glide_aggregate",
     "glide_date_time",
     "glide_system",
     "platform_classes",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
+
 from nowtwin import errors
 from nowtwin.accept import SYSTEM_COLUMNS, Acceptance
 from nowtwin.clock import later
@@ -20,6 +22,7 @@ from nowtwin.scripting.host_records import Queries, query_of, script_switches
 from nowtwin.scripting.jobs import Jobs
 from nowtwin.scripting.matching import Subject, meets
 from nowtwin.scripting.platform import Platform
+from nowtwin.scripting.schedules import Schedules
 from nowtwin.scripting.scope import Running, Scope
 from nowtwin.scripting.session import Frame, Outcome
 from nowtwin.users import User
@@ -47,9 +50,11 @@ class Scripts:
         self.endpoints = Endpoints(self._engine)
         self._known: tuple[tuple[int, int, bool], RuleBook] | None = None
         self.jobs = Jobs()
+        self.schedules = Schedules(platform, self._engine, self.jobs)
 
     def close(self) -> None:
         """End what runs and what waits."""
+        self.schedules.stop()
         self._engine.close()
         self.jobs.stop()
 
@@ -87,8 +92,9 @@ class Scripts:
             outcome = self._run(rule, pending, pending.values)
             if outcome is None or not outcome.ran:
                 return
-            self._take(pending, outcome)
-            if outcome.aborted or rule.abort:
+            limited = rule.foreign and self._platform.switches.foreign_rules_only_set_values
+            self._take(pending, structs.replace(outcome, workflow=True, auto_sys_fields=True) if limited else outcome)
+            if (outcome.aborted or rule.abort) and not limited:
                 raise _aborted(rule, pending.table, scope)
 
     def _take(self, pending: Pending, outcome: Outcome) -> None:

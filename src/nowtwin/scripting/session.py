@@ -193,6 +193,8 @@ def calls_of(queries: Queries) -> Mapping[str, Call]:
         "set_property": (system.Property, system.set_property),
         "log": (system.Line, system.log),
         "event": (system.Event, system.event),
+        "execute_now": (system.Name, system.execute_now),
+        "xml_to_json": (system.Text, system.xml_to_json),
         "date_helper": (system.Helper, system.date_helper),
         "show_date_time": (system.Value, system.show_date_time),
         "show_date": (system.Value, system.show_date),

@@ -214,6 +214,27 @@ class GlideDateTime {
 
   // -- parts --
 
+  isDST() {
+    const year = this.getYearLocalTime();
+    const offsets = [0, 6].map((month) => new GlideDateTime(stampOf(HostDate.UTC(year, month, 1))).getTZOffset());
+    return this.getTZOffset() > Math.min(...offsets);
+  }
+
+  getDSTOffset() {
+    return this.isDST() ? 3600000 : 0;
+  }
+
+  // The number of the week of which the first day is `start` (1 is Sunday), the week with January 1 being the first.
+  getWeekOfYearUTC(start) {
+    const first = HostDate.UTC(this.getYearUTC(), 0, 1);
+    const shift = (new HostDate(first).getUTCDay() - ((Number(start) || 1) - 1) + 7) % 7;
+    return Math.floor(((this.ms - first) / DAY + shift) / 7) + 1;
+  }
+
+  getWeekOfYearLocalTime(start) {
+    return new GlideDateTime(this.getDisplayValueInternal()).getWeekOfYearUTC(start);
+  }
+
   getDate() {
     return new GlideDate(stampOf(this.ms).slice(0, 10));
   }
@@ -304,6 +325,26 @@ class GlideDate extends GlideDateTime {
 }
 
 class GlideTime extends GlideDateTime {
+  setValue(value) {
+    super.setValue(/^\s*\d{1,2}:\d{2}(:\d{2})?\s*$/.test(textOf(value)) ? `1970-01-01 ${textOf(value).trim()}` : value);
+  }
+
+  getHourUTC() {
+    return new HostDate(this.ms).getUTCHours();
+  }
+
+  getHourOfDayUTC() {
+    return this.getHourUTC();
+  }
+
+  getMinutesUTC() {
+    return new HostDate(this.ms).getUTCMinutes();
+  }
+
+  getSeconds() {
+    return new HostDate(this.ms).getUTCSeconds();
+  }
+
   getByFormat(format) {
     return byFormat(this.ms, format);
   }
@@ -348,6 +389,10 @@ class GlideDuration {
 
   getDayPart() {
     return Math.trunc(this.ms / DAY);
+  }
+
+  getByFormat(format) {
+    return byFormat(this.ms, format);
   }
 
   getRoundedDayPart() {

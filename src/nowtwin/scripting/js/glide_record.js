@@ -75,7 +75,7 @@ class GlideRecord {
     const schema = schemas.of(name);
     this[STATE] = {
       table: name, schema, values: {}, original: {}, previous: null, stored: false, operation: '',
-      clauses: [], encoded: [], order: [], first: 0, limit: null, cursor: null, count: 0, at: -1, chunk: [], chunkAt: 0,
+      clauses: [], encoded: [], joins: [], order: [], first: 0, limit: null, cursor: null, count: 0, at: -1, chunk: [], chunkAt: 0,
       touched: new Set(), walks: new Map(),
       workflow: true, autoSysFields: true, force: false, aborted: false, secure: new.target === GlideRecordSecure, lastError: null,
     };
@@ -105,6 +105,31 @@ class GlideRecord {
 
   addNotNullQuery(field) {
     return this.addQuery(field, 'ISNOTEMPTY', '');
+  }
+
+  // Only records with a partner in the other table; conditions on what comes back are about the partner.
+  addJoinQuery(table, field, partnerField) {
+    const name = textOf(table);
+    const own = this[STATE].table;
+    const join = { table: name, field: textOf(field) || 'sys_id', partner: textOf(partnerField), clauses: [] };
+    if (!join.partner) {
+      const columns = [...schemas.of(name).columns];
+      join.partner = (columns.find(([, column]) => column.reference === own) || ['sys_id'])[0];
+    }
+    this[STATE].joins.push(join);
+    return new GlideQueryCondition(join.clauses, []);
+  }
+
+  // One domain is all there is.
+  addDomainQuery(_record) {}
+
+  queryNoDomain(_on) {}
+
+  applyEncodedQuery(query) {
+    for (const part of textOf(query).split('^')) {
+      const found = /^(\w+)=(.*)$/.exec(part);
+      if (found) this.setValue(found[1], found[2]);
+    }
   }
 
   addActiveQuery() {
@@ -210,6 +235,32 @@ class GlideRecord {
 
   getLabel() {
     return this[STATE].schema.label;
+  }
+
+  getPlural() {
+    return `${this.getLabel()}s`;
+  }
+
+  getED() {
+    const { label } = this[STATE].schema;
+    return { getName: () => this[STATE].table, getLabel: () => label, getInternalType: () => 'collection' };
+  }
+
+  instanceOf(table) {
+    return this[STATE].schema.lineage.includes(textOf(table));
+  }
+
+  nil(field) {
+    return nil(this.getValue(field));
+  }
+
+  hasAttachments() {
+    const files = new GlideRecord('sys_attachment');
+    files.addQuery('table_name', this.getRecordClassName());
+    files.addQuery('table_sys_id', this.getUniqueValue());
+    files.setLimit(1);
+    files.query();
+    return files.hasNext();
   }
 
   getClassDisplayValue() {
@@ -352,7 +403,7 @@ class GlideRecord {
     const s = this[STATE];
     const values = Object.fromEntries([...s.touched].map((name) => [name, s.values[name]]));
     const each = new this.constructor(s.table);
-    Object.assign(each[STATE], { clauses: s.clauses, encoded: s.encoded, order: s.order, limit: s.limit, first: s.first });
+    Object.assign(each[STATE], { clauses: s.clauses, encoded: s.encoded, joins: s.joins, order: s.order, limit: s.limit, first: s.first });
     Object.assign(each[STATE], { workflow: s.workflow, autoSysFields: s.autoSysFields, force: s.force });
     each.query();
     while (each.next()) {
@@ -373,6 +424,10 @@ class GlideRecord {
     const s = this[STATE];
     if (s.cursor === null) this.query();
     while (this.next()) this.deleteRecord();
+  }
+
+  setUseEngines(on) {
+    this.setWorkflow(on);
   }
 
   setWorkflow(on) {
@@ -414,9 +469,15 @@ class GlideRecordSecure extends GlideRecord {}
 
 function asked(s) {
   return {
-    table: s.table, clauses: s.clauses, encoded: s.encoded, order: s.order, first: s.first, limit: s.limit,
+    table: s.table, clauses: s.clauses, encoded: [...s.encoded, ...s.joins.map((join) => joined(s.table, join))], order: s.order, first: s.first, limit: s.limit,
     secure: s.secure, workflow: s.workflow,
   };
+}
+
+// `JOIN` with the conditions on the partner behind `!`; as encoded queries go, the last part of one.
+function joined(table, { table: other, field, partner, clauses }) {
+  const conditions = clauses.map((clause) => clause.map((term) => term.join('')).join('^OR')).join('^');
+  return `JOIN${table}.${field}=${other}.${partner}!${conditions}`;
 }
 
 function mannerOf(s) {
@@ -457,229 +518,6 @@ function walk(record, path) {
   return element;
 }
 
-// -- elements -----------------------------------------------------------------------------------------------------
-
-class GlideElement {
-  constructor(record, name) {
-    this[STATE] = { record, name, column: record[STATE].schema.columns.get(name) || { type: 'string', label: name } };
-    Object.defineProperty(this, STATE, { enumerable: false });
-  }
-
-  getRawValue() {
-    const { record, name } = this[STATE];
-    return record.getValue(name);
-  }
-
-  toString() {
-    const { record, name } = this[STATE];
-    const text = record[STATE].values[name];
-    return text === undefined ? '' : text;
-  }
-
-  [Symbol.toPrimitive](hint) {
-    const text = this.toString();
-    // Rhino compares a boolean column with true; a JavaScript engine needs a boolean for that.
-    return this[STATE].column.type === 'boolean' && hint !== 'string' && text !== '' ? text === 'true' : text;
-  }
-
-  toJSON() {
-    return this.toString();
-  }
-
-  setValue(value) {
-    this[STATE].record.setValue(this[STATE].name, value);
-  }
-
-  setDisplayValue(text) {
-    this[STATE].record.setDisplayValue(this[STATE].name, text);
-  }
-
-  getDisplayValue(length) {
-    const { record, name, column } = this[STATE];
-    const table = record.getRecordClassName();
-    const sys_id = record.getUniqueValue() || '';
-    const plain = column.plain && !isJournal(record[STATE], name);
-    const text = plain ? this.toString() : ask('display', { table, element: name, value: this.toString(), sys_id });
-    return length ? text.slice(0, Number(length)) : text;
-  }
-
-  getChoiceValue() {
-    return this.getDisplayValue();
-  }
-
-  nil() {
-    return this.toString() === '';
-  }
-
-  changes() {
-    const { record, name } = this[STATE];
-    const s = record[STATE];
-    if (s.operation && s.previous === null && s.operation !== 'insert') return false;
-    const before = s.previous || s.original;
-    return (s.values[name] || '') !== ((s.operation === 'insert' ? '' : before[name]) || '');
-  }
-
-  changesTo(value) {
-    return this.changes() && this.toString() === textOf(value);
-  }
-
-  changesFrom(value) {
-    const s = this[STATE].record[STATE];
-    const before = s.previous || s.original;
-    return this.changes() && s.operation !== 'insert' && (before[this[STATE].name] || '') === textOf(value);
-  }
-
-  getReferenceTable() {
-    return this[STATE].column.reference || null;
-  }
-
-  getRefRecord() {
-    const { record, name, column } = this[STATE];
-    const target = new GlideRecord(column.reference || '');
-    const value = this.toString();
-    if (!column.reference || value === '') return target;
-    const known = record[STATE].walks.get(name);
-    if (known && known.value === value) return known.target;
-    target.get(column.reference_key || 'sys_id', value);
-    record[STATE].walks.set(name, { value, target });
-    return target;
-  }
-
-  getName() {
-    return this[STATE].name;
-  }
-
-  getLabel() {
-    return this[STATE].column.label;
-  }
-
-  getTableName() {
-    return this[STATE].column.table || this[STATE].record.getTableName();
-  }
-
-  getED() {
-    const { name, column } = this[STATE];
-    return {
-      getName: () => name,
-      getLabel: () => column.label,
-      getInternalType: () => column.type,
-      getReference: () => column.reference || null,
-      getLength: () => column.max_length || 40,
-      isMandatory: () => Boolean(column.mandatory),
-      isReadOnly: () => Boolean(column.read_only),
-    };
-  }
-
-  getGlideObject() {
-    const type = this[STATE].column.type;
-    if (/duration|timer/.test(type)) return new GlideDuration(this.toString());
-    return /date|time/.test(type) ? new GlideDateTime(this.toString() || '1970-01-01 00:00:00') : this;
-  }
-
-  dateNumericValue() {
-    return new GlideDateTime(this.toString()).getNumericValue();
-  }
-
-  setDateNumericValue(value) {
-    const moment = new GlideDateTime();
-    moment.setNumericValue(value);
-    this.setValue(moment.getValue());
-  }
-
-  getJournalEntry(count) {
-    const { record, name } = this[STATE];
-    const args = { table: record.getRecordClassName(), sys_id: record.getUniqueValue() || '', element: name };
-    return ask('journal', { ...args, count: Math.trunc(Number(count)) || 0 });
-  }
-
-  canRead() {
-    return this[STATE].record.canRead();
-  }
-
-  canWrite() {
-    return this[STATE].record.canWrite();
-  }
-}
-
-const referenceHandler = {
-  get(target, key, receiver) {
-    if (typeof key === 'symbol' || key in target) return Reflect.get(target, key, receiver);
-    return target.getRefRecord()[key];
-  },
-};
-
-function elementOf(record, name) {
-  const element = new GlideElement(record, name);
-  return element[STATE].column.reference ? new Proxy(element, referenceHandler) : element;
-}
-
-// -- aggregates ---------------------------------------------------------------------------------------------------
-
-class GlideAggregate extends GlideRecord {
-  constructor(table) {
-    super(table);
-    Object.assign(this[STATE], { measures: [], groups: [], having: [], measureOrder: [], grouped: true, results: [], result: null });
-  }
-
-  addAggregate(name, field) {
-    const fn = textOf(name).toLowerCase();
-    this[STATE].measures.push([fn, textOf(field)]);
-    // COUNT of a column counts each of its values apart.
-    if (fn === 'count' && field !== undefined && field !== null && !this[STATE].groups.includes(textOf(field))) {
-      this[STATE].groups.push(textOf(field));
-    }
-  }
-
-  groupBy(field) {
-    if (!this[STATE].groups.includes(textOf(field))) this[STATE].groups.push(textOf(field));
-  }
-
-  setGroup(on) {
-    this[STATE].grouped = Boolean(on);
-  }
-
-  addHaving(name, field, operator, value) {
-    const four = arguments.length === 4;
-    this[STATE].having.push([textOf(name).toLowerCase(), four ? textOf(field) : '', textOf(four ? operator : field), textOf(four ? value : operator)]);
-  }
-
-  orderByAggregate(name, field) {
-    this[STATE].measureOrder.push([textOf(name).toLowerCase(), textOf(field), true]);
-  }
-
-  query() {
-    const s = this[STATE];
-    const args = { measures: s.measures, groups: s.grouped ? s.groups : [], having: s.having, measure_order: s.measureOrder };
-    s.results = ask('aggregate', { ...asked(s), ...args });
-    Object.assign(s, { count: s.results.length, at: -1, cursor: null });
-  }
-
-  next() {
-    const s = this[STATE];
-    if (s.at + 1 >= s.results.length) return false;
-    s.at += 1;
-    s.result = s.results[s.at];
-    fill(s, { ...s.result.keys });
-    return true;
-  }
-
-  getAggregate(name, field) {
-    const s = this[STATE];
-    if (!s.result) return null;
-    const fn = textOf(name).toLowerCase();
-    const value = s.result.measured[fn === 'count' ? 'count' : `${fn} ${textOf(field)}`];
-    return value === undefined ? null : value;
-  }
-
-  getTotal(name, field) {
-    return this.getAggregate(name, field);
-  }
-
-  getQuery() {
-    return this.getEncodedQuery();
-  }
-}
-
 // -- records of a run ---------------------------------------------------------------------------------------------
 
 function recordOfFrame(frame) {
@@ -707,4 +545,4 @@ function outcomeOf(record) {
   return { changes: changesOf(s), aborted: s.aborted, workflow: s.workflow, auto_sys_fields: s.autoSysFields, query };
 }
 
-Object.assign(globalThis, { GlideRecord, GlideRecordSecure, GlideElement, GlideAggregate });
+Object.assign(globalThis, { GlideRecord, GlideRecordSecure });

@@ -165,6 +165,10 @@ class GlideSystem {
     return run.user.user_name;
   }
 
+  userID() {
+    return run.user.sys_id;
+  }
+
   getUserDisplayName() {
     return run.user.name;
   }
@@ -311,6 +315,15 @@ class GlideSystem {
     });
   }
 
+  getSysTimeZone() {
+    return this.getProperty('glide.sys.default.tz', 'UTC');
+  }
+
+  // Runs a scheduled script now, as its button does.
+  executeNow(job) {
+    return ask('execute_now', { name: job instanceof GlideRecord ? job.getUniqueValue() || '' : textOf(job) });
+  }
+
   // -- small things --
 
   nil(value) {
@@ -343,6 +356,10 @@ class GlideSystem {
 
   urlDecode(text) {
     return decodeURIComponent(textOf(text).replace(/\+/g, ' '));
+  }
+
+  xmlToJSON(text) {
+    return ask('xml_to_json', { text: textOf(text) });
   }
 
   // -- time --
@@ -400,4 +417,5 @@ const GlideProperties = {
   getBoolean: (name, fallback) => gs.getProperty(name, String(Boolean(fallback))) === 'true',
   getInt: (name, fallback) => parseInt(gs.getProperty(name, String(fallback)), 10),
 };
-Object.assign(globalThis, { gs, GlideUser, GlideSession, GlideSystem, GlideProperties });
+const SncTriggerSynchronizer = { executeNow: (job) => gs.executeNow(job) };
+Object.assign(globalThis, { gs, SncTriggerSynchronizer, GlideUser, GlideSession, GlideSystem, GlideProperties });

@@ -1,4 +1,4 @@
-// The ground the other files stand on: calls to the host, the run that is going on, compiled programs, and cleaning up.
+// The ground the files behind it stand on: calls to the host, the run that is going on, compiled programs, and cleaning up.
 // All files of this folder are one function scope, in the order that process.py names.
 
 const host = globalThis.$host;
@@ -59,7 +59,7 @@ const indirectEval = eval;
 function program(key, source, wrap) {
   let made = programs.get(key);
   if (made === undefined) {
-    made = wrap(source);
+    made = wrap(comparable(source));
     programs.set(key, made);
   }
   return made;
@@ -108,6 +108,7 @@ function begin(frame) {
     errors: outer ? outer.errors : [],
     infos: outer ? outer.infos : [],
   };
+  comparing = null;
   return outer;
 }
 
@@ -211,8 +212,8 @@ const includes = {
       const source = ask('include', { name: api });
       this.used = true;
       put(undefined);
-      if (place === globalThis) indirectEval(source);
-      else put(indirectEval(`(function () {${source}\nreturn ${name};})()`));
+      if (place === globalThis) indirectEval(comparable(source));
+      else put(indirectEval(`(function () {${comparable(source)}\nreturn ${name};})()`));
       return place[name];
     };
     Object.defineProperty(place, name, { configurable: true, enumerable: false, set: put, get });

@@ -23,6 +23,85 @@ Object.defineProperty(Object, 'extend', {
   value: (target, source) => Object.assign(target, source),
 });
 
+// What a client script would call; there is no client here, so a script include made from it is a class to be called.
+class AbstractAjaxProcessor {
+  initialize(request, responseXML, gc) {
+    Object.assign(this, { request: request || null, responseXML: responseXML || null, gc: gc || null });
+  }
+
+  process() {
+    return null;
+  }
+
+  getParameter(name) {
+    return this.request && typeof this.request.getParameter === 'function' ? this.request.getParameter(name) : null;
+  }
+
+  getName() {
+    return this.getParameter('sysparm_name');
+  }
+
+  getValue() {
+    return this.getParameter('sysparm_value');
+  }
+
+  getType() {
+    return this.getParameter('sysparm_type');
+  }
+}
+
+class GlideTableHierarchy {
+  constructor(table) {
+    this.schema = schemas.of(textOf(table));
+  }
+
+  getTables() {
+    return [...this.schema.lineage];
+  }
+
+  getBase() {
+    return this.schema.lineage.at(-1) || '';
+  }
+
+  getRoot() {
+    return this.getBase();
+  }
+
+  isBaseClass() {
+    return this.schema.lineage.length === 1;
+  }
+
+  isSoloClass() {
+    return this.isBaseClass() && this.getTableExtensions().length === 0;
+  }
+
+  hasExtensions() {
+    return this.getTableExtensions().length > 0;
+  }
+
+  getTableExtensions() {
+    return this.schema.classes.slice(1);
+  }
+
+  getAllExtensions() {
+    return [...this.schema.classes];
+  }
+}
+
+class TableUtils extends GlideTableHierarchy {
+  tableExists() {
+    return this.schema.valid;
+  }
+
+  getTableHierarchy() {
+    return this.getTables();
+  }
+
+  getAbsoluteBase() {
+    return this.getBase();
+  }
+}
+
 const ESCAPES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
 const UNESCAPES = Object.fromEntries(Object.entries(ESCAPES).map(([plain, escaped]) => [escaped, plain]));
 
@@ -112,6 +191,6 @@ function getNextObjNumberPadded() {
 }
 
 Object.assign(globalThis, {
-  global: globalThis, Class, GlideStringUtil, GlideDigest, CertificateEncryption, GlideSecureRandomUtil, JSUtil, ArrayUtil,
+  global: globalThis, AbstractAjaxProcessor, GlideTableHierarchy, TableUtils, Class, GlideStringUtil, GlideDigest, CertificateEncryption, GlideSecureRandomUtil, JSUtil, ArrayUtil,
   getNextObjNumberPadded,
 });
