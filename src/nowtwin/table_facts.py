@@ -13,6 +13,8 @@ from typing import Any, Final
 _CLASSES: Final = "classes"
 _GAP: Final = "  "
 _FLAGS: Final = frozenset({"mandatory", "read_only", "unique"})
+_RETIRED: Final = "retired"
+"""Of a column that its table has not, though tables of its kind have it."""
 _OPTIONS: Final = frozenset({"choice", "default", "dependent", "reference_key"})
 _LENGTHS: Final[Mapping[str, int]] = {"string": 40, "reference": 32, "document_id": 32, "table_name": 80}
 _OPEN_LIST: Final = 1
@@ -104,6 +106,8 @@ def _option(place: str, part: str) -> Entry:
     name, equals, value = part.partition("=")
     if part in _FLAGS:
         return {part: True}
+    if part == _RETIRED:
+        return {"active": False}
     if not equals or name not in _OPTIONS:
         if equals:
             raise ValueError(f"{place}: there is no option {name!r}")

@@ -91,6 +91,8 @@ class Accounts(Kept):
 
     def __init__(self, random: Random) -> None:
         self._random = random
+        self.revision = 0
+        """Moves when an account's roles may have changed."""
         self._credentials: dict[str, _Credential] = {}
         self._verified: set[bytes] = set()
         self._one_time: dict[str, str] = {}
@@ -103,11 +105,13 @@ class Accounts(Kept):
     def set_password(self, user_name: str, password: str, roles: frozenset[str]) -> None:
         salt = self._random.randbytes(16)
         self._verified.clear()
+        self.revision += 1
         self._credentials[user_name] = _Credential(salt, _digest(salt, password), roles)
 
     def set_roles(self, user_name: str, roles: frozenset[str]) -> None:
         """The roles that an account has beside those of its records; harmless for one without a password."""
         known = self._credentials.get(user_name)
+        self.revision += 1
         if known:
             self._credentials[user_name] = replace(known, roles=roles)
 
