@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,17 @@ from nowtwin.seeds import find_shared_data
 EXAMPLES = "rest_examples.docs.dev.jsonl.gz"
 
 
+def snapshot(name: str) -> Path:
+    """A file of the shared data that is not committed; the test skips where it is missing."""
+    folder = find_shared_data()
+    if folder is None or not (folder / name).is_file():
+        pytest.skip(f"the snapshot {name} is not here (set NOWBRIDGE_SHARED_DATA)")
+    return folder / name
+
+
 def example(operation: str) -> dict[str, Any]:
     """The first documented exchange of an operation, such as `Attachment - POST /now/attachment/file`."""
-    folder = find_shared_data()
-    if folder is None or not (folder / EXAMPLES).is_file():
-        pytest.skip(f"the snapshot {EXAMPLES} is not here (set NOWBRIDGE_SHARED_DATA)")
-    with gzip.open(folder / EXAMPLES, "rt") as lines:
+    with gzip.open(snapshot(EXAMPLES), "rt") as lines:
         for line in lines:
             entry: dict[str, Any] = json.loads(line)
             if entry["operation"] == operation:

@@ -2,12 +2,11 @@
 
 import gzip
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nowtwin.seeds import find_shared_data
+from tests.nowtwin.documented import snapshot
 from tests.nowtwin.talk import Talk
 
 pytestmark = pytest.mark.behaviour("1.3", evidence="recorded exchange: StackVista change requests")
@@ -18,15 +17,8 @@ LOST = {"approval_history", "cab_date"}
 """Of the first the recording holds the display value, but not the journal rows it was made of; the second is retired."""
 
 
-def _shared(name: str) -> Path:
-    folder = find_shared_data()
-    if folder is None or not (folder / name).is_file():
-        pytest.skip(f"the snapshot {name} is not here (set NOWBRIDGE_SHARED_DATA)")
-    return folder / name
-
-
 def _recorded() -> list[dict[str, Any]]:
-    with gzip.open(_shared(RECORDING), "rt") as lines:
+    with gzip.open(snapshot(RECORDING), "rt") as lines:
         return [json.loads(line)["response"]["body"]["result"][0] for line in lines]
 
 
@@ -44,7 +36,7 @@ def _load(talk: Talk, row: dict[str, Any]) -> None:
 
 
 def test_recorded_change_requests_read_the_same(talk: Talk) -> None:
-    talk.instance.load_schema(json.loads(gzip.decompress(_shared(SCHEMA).read_bytes())))
+    talk.instance.load_schema(json.loads(gzip.decompress(snapshot(SCHEMA).read_bytes())))
     # The recording's display times are one hour ahead of UTC in March and two in September.
     talk.instance.add_user("recorder", "x", roles=("admin",), time_zone="Europe/Brussels")
     recorder = talk.as_user("recorder", "x")

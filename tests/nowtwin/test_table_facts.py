@@ -66,5 +66,5 @@ def test_every_written_table_can_be_read_and_described(talk: Talk) -> None:
 
 def test_records_of_the_class_tree_are_found_through_every_parent(talk: Talk) -> None:
     talk.instance.load("cmdb_ci_app_server_tomcat", [{"name": "tomcat 1"}])
-    for table in ("cmdb_ci_app_server_java", "cmdb_ci_app_server", "cmdb_ci_appl", "cmdb_ci", "cmdb"):
+    for table in ("cmdb_ci_app_server_tomcat", "cmdb_ci_app_server", "cmdb_ci_appl", "cmdb_ci", "cmdb"):
         assert talk.names(table, "sys_class_nameINSTANCEOFcmdb_ci_app_server", "name") == ["tomcat 1"]
