@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from nowtwin import errors
 from nowtwin.clock import STAMP
 from nowtwin.dictionary import Column, Dictionary
 from nowtwin.display import strftime_of
@@ -94,15 +95,45 @@ class Acceptance:
             return None if kept else ""
         if display_values:
             text = self._from_display(table, column, text)
-        if column.choice in _CLOSED_CHOICE and self._switches.unknown_choice_dropped:
-            labels = self._dictionary.choice_labels(table, column.element)
+        if column.reference and column.type not in LIST_TYPES and not self._keeps_reference(column, text):
+            return ""
+        if column.choice in _CLOSED_CHOICE and self._drops_unknown_choices(column):
+            inherited = self._switches.choices_from_parent
+            labels = self._dictionary.choice_labels(table, column.element, inherited=inherited)
             if labels and text not in labels and not self._takes_any_choice():
                 return None
         return self._in_form(column, text)
 
+    def _drops_unknown_choices(self, column: Column) -> bool:
+        custom = column.element.startswith("u_") and self._switches.custom_choices_open
+        return self._switches.unknown_choice_dropped and not custom
+
+    def _keeps_reference(self, column: Column, text: str) -> bool:
+        """Whether a reference is stored as it came: what it names exists, or the instance does not ask."""
+        is_id = re.fullmatch(r"[0-9a-f]{32}", text) is not None
+        if self._switches.missing_references_kept if is_id else self._switches.reference_names_kept:
+            return True
+        return self._stored_under(column.reference or "", column.reference_key, text)
+
+    def _stored_under(self, target: str, key: str, text: str) -> bool:
+        if target not in self._dictionary.tables:
+            return False
+        source = Source(self._dictionary, self._storage, target)
+        field = source.field(key)
+        sql = f"SELECT 1 FROM {source.from_clause()} WHERE {field.sql} = ? LIMIT 1" if field else ""  # noqa: S608 - built from quoted names
+        return bool(field and self._storage.rows(sql, (text,)))
+
+    def stamps(self, table: str, body: Mapping[str, str]) -> dict[str, str]:
+        """System columns that a body sets, where the instance takes them (1.7)."""
+        if not self._switches.system_columns_written:
+            return {}
+        columns = self._dictionary.columns(table)
+        formed = {e: self._in_form(columns[e], body[e]) for e in SYSTEM_COLUMNS - {"sys_id"} if body.get(e)}
+        return {element: text for element, text in formed.items() if text}
+
     def _in_form(self, column: Column, text: str) -> str | None:
         if column.type == "boolean":
-            return truth_of(text)
+            return None if text in {"0", "1"} and not self._switches.boolean_digits_taken else truth_of(text)
         if column.type in NUMERIC_TYPES:
             number = number_of(text)
             return None if number is None else str(number)
@@ -112,9 +143,11 @@ class Acceptance:
             return text[:10] if re.match(r"\d{4}-\d\d-\d\d", text) else None
         limit = column.max_length
         sized = column.type in {"string", "translated_text", "translated_field", "email", "url"}
-        if limit and sized and len(text) > limit and self._switches.truncate_long_strings:
-            return text[:limit]
-        return text
+        if not (limit and sized and len(text) > limit):
+            return text
+        if not self._switches.truncate_long_strings:
+            raise errors.failed(f"Data truncation: Data too long for column '{column.element}' at row 1")
+        return text[:limit]
 
     def _from_display(self, table: str, column: Column, text: str) -> str:
         if column.type in LIST_TYPES and column.reference:

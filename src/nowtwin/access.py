@@ -164,6 +164,13 @@ class Access:
             if not self._may_query(user, table, path, operation):
                 raise _unreadable()
 
+    @staticmethod
+    def refuse_unknown(query: Query, known: Callable[[str], bool]) -> None:
+        """The same for a query on a column that does not exist, where the instance does not drop its condition."""
+        paths = (path for path, _ in _paths(query) if not path.startswith("sys_tags"))
+        if not all(map(known, paths)):
+            raise _unreadable()
+
     def refuse_paths(self, user: User, table: str, paths: Iterable[str]) -> None:
         """The same for columns that are grouped by or aggregated."""
         if not all(self.sees_path(user, table, path) for path in paths):

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from nowtwin.dictionary import Dictionary
 from nowtwin.query.fields import Field, Source
-from nowtwin.query.render import Conditions
+from nowtwin.query.render import Conditions, Sql
 from nowtwin.reading import Wanted, where_of
 from nowtwin.storage import Storage
 from nowtwin.switches import Switches
-from nowtwin.values import NUMERIC_TYPES, Stored, number_of
+from nowtwin.values import DATE_TIME_TYPES, NUMERIC_TYPES, Stored, number_of
+from nowtwin.veiling import Veiling
 
 FUNCTIONS = ("avg", "min", "max", "sum")
 _SIGNS = frozenset({"=", "!=", ">", ">=", "<", "<="})
@@ -68,6 +69,10 @@ def aggregate(dictionary: Dictionary, storage: Storage, wanted: Wanted, asked: A
     fields = {path: field for path in asked.group_by if (field := source.field(path)) is not None}
     measures = {m: sql for m in asked.measures if (sql := _sql(source, m)) is not None}
     where = where_of(source, Conditions(source, switches, wanted.moment, closed=wanted.closed), wanted)
+    if switches.aggregates_hide_rows and wanted.hidden:
+        unseen = Veiling(dictionary, storage, switches, wanted.moment, {}).unseen(wanted.hidden)
+        seen = f"NOT {unseen.text}"
+        where = Sql(f"({where.text}) AND {seen}" if where.text else seen, (*where.parameters, *unseen.parameters))
     keys = [f"ifnull(CAST({field.sql} AS TEXT), '')" for field in fields.values()]
     having, bounds = _having(source, asked)
     sql = f"SELECT {', '.join([*keys, *measures.values(), 'count(*)'])} FROM {source.from_clause()}"  # noqa: S608 - built from quoted names
@@ -78,10 +83,11 @@ def aggregate(dictionary: Dictionary, storage: Storage, wanted: Wanted, asked: A
         sql += f" ORDER BY {', '.join(order)}"
     rows = storage.rows(sql, (*where.parameters, *(bounds if fields else ())))
     width = len(keys)
+    ending = {m: ".0" for m in measures if switches.date_maximum_with_fraction and _is_date_time(source, m)}
     groups = tuple(
         Group(
             tuple(str(key) for key in row[:width]),
-            {m: _text(m, value) for m, value in zip(measures, row[width:-1], strict=True)},
+            {m: _text(m, value, ending.get(m, "")) for m, value in zip(measures, row[width:-1], strict=True)},
         )
         for row in rows
     )
@@ -124,9 +130,14 @@ def _order(source: Source, asked: Asked, fields: Mapping[str, Field]) -> list[st
     return keys
 
 
-def _text(measure: Measure, value: Stored) -> str | None:
+def _is_date_time(source: Source, measure: Measure) -> bool:
+    field = source.field(measure.path) if measure.function in {"min", "max"} else None
+    return field is not None and field.column.type in DATE_TIME_TYPES
+
+
+def _text(measure: Measure, value: Stored, ending: str) -> str | None:
     if value is None:
         return None
     if measure.function == "avg":
         return f"{float(value):.4f}"
-    return str(value)
+    return f"{value}{ending}"

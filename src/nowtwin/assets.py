@@ -19,7 +19,7 @@ from nowtwin.write_rules import Pending
 
 QUEUE = "alm_asset_creation_queue"
 JOB = "Asset - Create asset delayed sync"
-_RETIRED = "7"
+
 _IN_STOCK = "6"
 _NO_CI = frozenset({"alm_consumable", "alm_license"})
 """Asset classes whose categories may not name a CI class (rule "Enforce CI Rules")."""
@@ -41,7 +41,8 @@ class Assets:
         status = values.get("install_status", "")
         if status == _IN_STOCK and _differs(pending, "install_status") and not values.get("substatus"):
             values["substatus"] = "available"
-        if status == _RETIRED and before.get("install_status") != _RETIRED:
+        retired = str(self._instance.switches.asset_retired_status)
+        if status == retired and before.get("install_status") != retired:
             values |= dict.fromkeys(("assigned_to", "stockroom", "reserved_for"), "")
             values["retired"] = values.get("retired") or self._instance.clock.stamp()[:10]
         if pending.operation == "insert" and self._makes_ci_with_ire(values):
@@ -79,9 +80,14 @@ class Assets:
 
     # -- after the write ---------------------------------------------------------------------------------------
 
+    def _stays_alone(self, pending: Pending) -> bool:
+        """Whether the write is not to be mirrored: it is a mirror image itself, or marked so."""
+        marked = pending.values.get("skip_sync") == "true" and self._instance.switches.skip_sync_honoured
+        return self._mirroring or marked
+
     def follow_asset(self, pending: Pending) -> None:
         """A new asset makes its CI, a changed one changes it."""
-        if self._mirroring or pending.values.get("skip_sync") == "true":
+        if self._stays_alone(pending):
             return
         with self._mirror():
             if pending.operation == "insert":
@@ -94,7 +100,7 @@ class Assets:
 
     def follow_ci(self, pending: Pending) -> None:
         """A new CI, or one that got a model, makes its asset; a changed one changes it."""
-        if self._mirroring or pending.values.get("skip_sync") == "true":
+        if self._stays_alone(pending):
             return
         with self._mirror():
             if pending.operation == "delete":

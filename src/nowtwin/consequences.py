@@ -15,6 +15,8 @@ from nowtwin.selecting import select
 from nowtwin.write_rules import Manner, Pending
 
 _QUIET = Manner(workflow=False)
+_FORCED = Manner(force=True)
+_RELATED = frozenset({"sys_attachment", "cmdb_rel_ci"})
 _ROOTS = frozenset({"alm_asset", "cmdb", "cmdb_model", "cmdb_model_category", "sys_user", "sys_dictionary"})
 
 
@@ -28,6 +30,8 @@ class Consequences:
 
     def watches(self, pending: Pending) -> bool:
         """Whether any rule here looks at this write."""
+        if pending.table in _RELATED and self._instance.switches.related_rows_touch_parents:
+            return True
         return pending.operation == "delete" or self._instance.dictionary.root(pending.table) in _ROOTS
 
     def before(self, pending: Pending) -> None:
@@ -55,6 +59,8 @@ class Consequences:
             self.assets.follow_ci(pending)
         if pending.table == "sys_dictionary":
             self._follow_column(pending)
+        if pending.table in _RELATED and self._instance.switches.related_rows_touch_parents:
+            self._touch_parents(pending)
         if pending.operation == "delete":
             if pending.table == "sys_db_object":
                 self._drop_table(pending.before.get("name", ""))
@@ -98,6 +104,18 @@ class Consequences:
             record = self._instance.records.read("sys_attachment", str(sys_id))
             if record is not None:
                 self._instance.records.delete(record, pending.user)
+
+    def _touch_parents(self, pending: Pending) -> None:
+        """The record of an attachment, the CIs of a relation: updated without a change."""
+        instance, values = self._instance, pending.values
+        if pending.table == "sys_attachment":
+            parents = [(values.get("table_name", ""), values.get("table_sys_id", ""))]
+        else:
+            parents = [("cmdb_ci", values.get(end, "")) for end in ("parent", "child")]
+        for table, sys_id in parents:
+            record = instance.records.read(table, sys_id) if table in instance.dictionary.tables else None
+            if record is not None:
+                instance.records.update(record, {}, pending.user, instance.switches, manner=_FORCED)
 
     def _drop_relations(self, pending: Pending) -> None:
         """Relations go with either of their CIs, without an entry in sys_audit_delete (11.2, 9.1)."""

@@ -113,7 +113,7 @@ class Dictionary:
         self._choices: dict[tuple[str, str], dict[tuple[str, str, str], Choice]] = {}
         self._children: dict[str, list[str]] = {}
         self._effective: dict[str, dict[str, Column]] = {}
-        self._labels: dict[tuple[str, str], dict[str, str]] = {}
+        self._labels: dict[tuple[str, str, bool], dict[str, str]] = {}
 
     def copy(self) -> "Dictionary":
         twin = Dictionary()
@@ -282,12 +282,12 @@ class Dictionary:
 
     # -- choices -----------------------------------------------------------------------------------------------
 
-    def choices(self, table: str, element: str) -> tuple[Choice, ...]:
-        """The choice rows a column uses: its own, those it borrows, else those of the nearest ancestor."""
+    def choices(self, table: str, element: str, *, inherited: bool = True) -> tuple[Choice, ...]:
+        """The choice rows a column uses: its own, those it borrows, else those of the nearest ancestor if `inherited`."""
         column = self.column(table, element)
         if column and column.choice_table and column.choice_field:
-            return self.choices(column.choice_table, column.choice_field)
-        for name in self.lineage(table):
+            return self.choices(column.choice_table, column.choice_field, inherited=inherited)
+        for name in self.lineage(table) if inherited else (table,):
             found = self._choices.get((name, element))
             if found:
                 return tuple(found.values())
@@ -297,13 +297,13 @@ class Dictionary:
         for choices in self._choices.values():
             yield from choices.values()
 
-    def choice_labels(self, table: str, element: str) -> Mapping[str, str]:
+    def choice_labels(self, table: str, element: str, *, inherited: bool = True) -> Mapping[str, str]:
         """Label by stored value; empty where the column has no choice list."""
-        key = (table, element)
+        key = (table, element, inherited)
         labels = self._labels.get(key)
         if labels is None:
             labels = {}
-            for choice in self.choices(table, element):
+            for choice in self.choices(table, element, inherited=inherited):
                 labels.setdefault(choice.value, choice.label)
             self._labels[key] = labels
         return labels

@@ -29,6 +29,10 @@ _CHUNK = 900
 _MASK = "********"
 _JAVA = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "hh": "%I", "mm": "%M", "ss": "%S", "a": "%p"}
 _OPEN_CHOICE = 2
+_INTEGER_DATES = frozenset({"integer_date", "integer_time"})
+_EIGHT_DIGITS = re.compile(r"\d{8}")
+_IMAGES = ("user_image", "image", "file_attachment")
+_SIGNS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
 
 
 def strftime_of(java: str) -> str:
@@ -52,8 +56,13 @@ class Displays:
         column = field.column
         filled = {value for value in values if value}
         texts: dict[str, str | None] = dict(self._filled(field.table, column, filled))
-        texts[""] = _empty(column)
+        texts[""] = self._empty(column)
         return texts
+
+    def _empty(self, column: Column) -> str | None:
+        if column.type in {"string", "choice"} and column.choice and column.choice != _OPEN_CHOICE:
+            return None if self._switches.empty_choice_displays_null else ""
+        return "UNKNOWN" if column.type == "due_date" else ""
 
     def _filled(self, table: str, column: Column, values: set[str]) -> Mapping[str, str]:
         if column.type in LIST_TYPES:
@@ -61,7 +70,8 @@ class Displays:
         if column.reference:
             return self.names(column.reference, column.reference_key, values)
         if column.choice and column.choice != _OPEN_CHOICE:
-            labels = self._dictionary.choice_labels(table, column.element)
+            inherited = self._switches.choices_from_parent
+            labels = self._dictionary.choice_labels(table, column.element, inherited=inherited)
             if labels:
                 return {value: labels.get(value, f"({value})") for value in values}
         shaper = self._shaper(column.type)
@@ -72,6 +82,8 @@ class Displays:
             return self.date_time
         if internal_type in DURATION_TYPES:
             return duration
+        if internal_type in _INTEGER_DATES and self._switches.integer_dates_formatted:
+            return self.integer_date if internal_type == "integer_date" else self.integer_time
         if internal_type in INTEGER_TYPES and self._switches.group_integers:
             return _grouped
         if internal_type in PASSWORD_TYPES:
@@ -81,8 +93,10 @@ class Displays:
             "glide_time": self.time,
             "sys_class_name": self._dictionary.table_label,
             "table_name": self._dictionary.table_label,
-            "currency": _money,
-            "price": _money,
+            "currency": self.money,
+            "currency2": self.money,
+            "price": self.money,
+            **dict.fromkeys(_IMAGES, _picture if self._switches.images_display_path else str),
             **dict.fromkeys(DECIMAL_TYPES - {"currency", "price"}, _grouped),
         }.get(internal_type, str)
 
@@ -99,6 +113,31 @@ class Displays:
     def time(self, stamp: str) -> str:
         moment = _moment(stamp)
         return stamp if moment is None else moment.strftime(strftime_of(self._user.time_format))
+
+    def integer_date(self, digits: str) -> str:
+        """`20250131` as a date."""
+        return self.date(f"{digits[:4]}-{digits[4:6]}-{digits[6:]}") if _EIGHT_DIGITS.fullmatch(digits) else digits
+
+    def integer_time(self, digits: str) -> str:
+        """`93005` as a time; leading zeros are not stored."""
+        full = digits.zfill(6)
+        return self.time(f"1970-01-01 {full[:2]}:{full[2:4]}:{full[4:]}") if len(full) == 6 else digits  # noqa: PLR2004 - hhmmss
+
+    # -- amounts -----------------------------------------------------------------------------------------------
+
+    def money(self, text: str) -> str:
+        """An amount, with its currency before it where the value names one (`EUR;10.00`)."""
+        currency, _, amount = text.rpartition(";")
+        number = number_of(amount)
+        if number is None:
+            return text
+        if self._switches.money_by_code:
+            return f"{currency or 'USD'} {number:,.2f}"
+        return f"{_SIGNS.get(currency or 'USD', currency)}{number:,.2f}"
+
+    def currency2(self, text: str) -> str:
+        """The value of a `currency2` column: `USD;100.00`, or its amount alone."""
+        return text.rpartition(";")[2] if self._switches.currency2_value_is_amount else text
 
     # -- references --------------------------------------------------------------------------------------------
 
@@ -163,12 +202,5 @@ def _grouped(text: str) -> str:
     return text if number is None else f"{number:,}"
 
 
-def _money(text: str) -> str:
-    number = number_of(text)
-    return text if number is None else f"${number:,.2f}"
-
-
-def _empty(column: Column) -> str | None:
-    if column.type in {"string", "choice"} and column.choice and column.choice != _OPEN_CHOICE:
-        return None
-    return "UNKNOWN" if column.type == "due_date" else ""
+def _picture(sys_id: str) -> str:
+    return f"{sys_id}.iix"

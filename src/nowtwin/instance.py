@@ -124,6 +124,7 @@ class Instance:
         self.raw_rows = RawRows(self.dictionary, self.storage, self.clock, self.records.new_id)
         self.records.rules = self.scripts
         self.records.vault = self.vault
+        self.records.switches = lambda: self.switches
         self.records.filing = self._deletion_rules
         self.records.checks = (StateModels(self), DataPolicies(self))
         self.consequences = Consequences(self)

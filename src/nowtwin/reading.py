@@ -85,7 +85,9 @@ class Reader:
         veiling = Veiling(self._dictionary, self._storage, switches, wanted.moment, passed)
         flags = [veiling.unseen(wanted.hidden)]
         flags += [veiling.granted(wanted.table, verdict) for verdict in partly.values()]
-        selected = [f"{source.alias}.sys_id", *(f.text for f in flags), *(_output(field) for field in fields.values())]
+        cipher = "'********'" if switches.passwords_masked else f"lower(hex(substr({source.alias}.sys_id, 1, 16)))"
+        outputs = [_output(field, cipher) for field in fields.values()]
+        selected = [f"{source.alias}.sys_id", *(f.text for f in flags), *outputs]
         sql = _window_sql(selected, source, where, order)
         looked = tuple(value for flag in flags for value in flag.parameters)
         rows = self._storage.rows(sql, (*looked, *where.parameters, *bounds))
@@ -134,12 +136,13 @@ def _window_sql(selected: Sequence[str], source: Source, where: Sql, order: Sequ
     return f"{sql} LIMIT ? OFFSET ?"
 
 
-def _output(field: Field) -> str:
-    """SQL of the text that goes out for a column."""
+def _output(field: Field, cipher: str) -> str:
+    """SQL of the text that goes out for a column; `cipher` is that of a password, a mask or an opaque text."""
     if field.column.type in JOURNAL_TYPES or field.sql == "NULL":
         return "''"
     if field.column.type in PASSWORD_TYPES:
-        return f"CASE WHEN {field.sql} IS NULL THEN '' ELSE '********' END"
+        shown = "'********'" if field.column.element == "user_password" else cipher
+        return f"CASE WHEN {field.sql} IS NULL THEN '' ELSE {shown} END"
     if field.column.type in NUMERIC_TYPES:
         return f"ifnull(CAST({field.sql} AS TEXT), '')"
     return f"ifnull({field.sql}, '')"

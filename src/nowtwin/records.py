@@ -71,6 +71,8 @@ class Records:
         self.built_in: BuiltInRules | None = None
         self.vault: Vault | None = None
         self.checks: tuple[WriteCheck, ...] = ()
+        self.switches: Callable[[], Switches] = Switches
+        """The instance's switches as they are now."""
         self.filing: Callable[[], audit.DeletionRules] = audit.DeletionRules
 
     def read(self, table: str, sys_id: str) -> Record | None:
@@ -121,22 +123,29 @@ class Records:
             values |= dict.fromkeys(("sys_created_by", "sys_updated_by"), user.user_name)
         else:
             values |= pending.explicit
+        values |= acceptance.stamps(actual, body)
         with self._storage.transaction():
             self._refuse_duplicates(actual, sys_id, values)
             self._store_new(actual, values)
             self._file_journals(pending, stamp)
         self._take_notice(actual, values, accepted)
-        self._report(Written(actual, sys_id, 0, "insert"))
+        self._report(Written(actual, sys_id, int(values["sys_mod_count"]), "insert"))
         self._tell(pending, values, watched=watched)
         return Record(actual, sys_id, values)
 
     def _take_notice(self, table: str, values: Mapping[str, str], accepted: Accepted) -> None:
         """What lives outside the tables follows a write: the dictionary, and secrets."""
-        metadata.take_in(self._dictionary, table, values)
+        metadata.take_in(self._dictionary, table, self._with_parent(table, values))
         if table == "sys_number":
             self.numbering.forget()
         if self.vault and accepted.secrets:
             self.vault.keep(table, values, accepted.secrets)
+
+    def _with_parent(self, table: str, values: Mapping[str, str]) -> Mapping[str, str]:
+        """A row of sys_db_object with the name of the table that it extends, which has a sys_id of its own."""
+        parent = values.get("super_class") if table == "sys_db_object" else None
+        row = self._storage.get("sys_db_object", parent) if parent else None
+        return {**values, "super_class": str(row["name"])} if row and "name" in row else values
 
     def _apply_rules(self, pending: Pending, manner: Manner, body: Mapping[str, str], stamp: str) -> bool:
         """Business rules that come first, the platform's own, the later business rules; whether any rule watches.
@@ -152,7 +161,16 @@ class Records:
         if pending.workflow:
             if pending.operation != "delete":
                 lineage = self._dictionary.lineage(pending.table)
-                write = rules.Write(lineage, pending.before, pending.values, pending.user.sys_id, stamp)
+                now = self.switches()
+                write = rules.Write(
+                    lineage,
+                    pending.before,
+                    pending.values,
+                    pending.user.sys_id,
+                    stamp,
+                    priority_looked_up=now.priority_looked_up,
+                    skipped=str(now.task_skipped_state),
+                )
                 pending.values |= rules.derive(write)
             if self.built_in and self.built_in.watches(pending):
                 self.built_in.before(pending)
@@ -186,17 +204,22 @@ class Records:
         try:
             self._storage.insert(self._dictionary.root(table), stored)
         except IntegrityError as error:
-            raise _duplicate(values["sys_id"], "PRIMARY") from error
+            raise self._duplicate(values["sys_id"], "PRIMARY") from error
 
     def _refuse_duplicates(self, table: str, sys_id: str, values: Mapping[str, str]) -> None:
         root = self._dictionary.root(table)
         for element, column in self._dictionary.columns(table).items():
             text = values.get(element, "")
-            if not column.unique or element == "sys_id" or not text or not self._storage.has(root, element):
+            unique = column.unique or (element == "number" and self.switches().numbers_unique)
+            if not unique or element == "sys_id" or not text or not self._storage.has(root, element):
                 continue
             sql = f'SELECT 1 FROM "{root}" WHERE "{element}" = ? AND sys_id <> ? LIMIT 1'  # noqa: S608 - names of the dictionary
             if self._storage.rows(sql, (to_stored(column.type, text), sys_id)):
-                raise _duplicate(text, element)
+                raise self._duplicate(text, element)
+
+    def _duplicate(self, text: str, column: str) -> errors.Refused:
+        detail = f"Unique Key violation detected by database (Duplicate entry '{text}' for key '{column}')"
+        return errors.Refused(self.switches().duplicate_status, errors.failed(detail).message, detail)
 
     def _fill_defaults(self, table: str, values: dict[str, str], user: User, stamp: str) -> None:
         for element, column in self._dictionary.columns(table).items():
@@ -251,9 +274,10 @@ class Records:
         after = pending.values
         elements = {*after, *record.values}
         changed = {e: after.get(e, "") for e in elements if after.get(e, "") != record.values.get(e, "")}
-        if not changed and not pending.journals and not accepted.secrets and not manner.force:
+        stamps = acceptance.stamps(actual, body)
+        if not changed and not pending.journals and not accepted.secrets and not manner.force and not stamps:
             return record
-        changed |= self._system_changes(pending, stamp)
+        changed |= self._system_changes(pending, stamp) | stamps
         self._store_changes(pending, changed, stamp, audited=manner.workflow)
         values = {e: text for e, text in {**record.values, **changed}.items() if text}
         self._take_notice(actual, values, accepted)
@@ -341,9 +365,3 @@ class Records:
 def _type(columns: Mapping[str, Column], element: str) -> str:
     column = columns.get(element)
     return column.type if column else "string"
-
-
-def _duplicate(text: str, column: str) -> errors.Refused:
-    return errors.failed(
-        f"Unique Key violation detected by database (Duplicate entry '{text}' for key '{column}')",
-    )

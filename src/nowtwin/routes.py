@@ -57,6 +57,8 @@ def answer(instance: Instance, request: Request) -> Answer:
             done = replace(done, headers=(*allowance.headers, *done.headers))
         return _with_session(instance, request, user, done)
     except Refused as refused:
+        if refused.status == 405 and not instance.switches.refused_methods_explained:  # noqa: PLR2004 - HTTP
+            return Answer(405, content_type=None)
         return xml_format.answered(request, refusal(refused))
 
 
@@ -86,7 +88,7 @@ def dispatch(instance: Instance, request: Request) -> Answer:
             if pattern is attachment.BYTES:  # a file goes out as it came in
                 return done
             return xml_format.answered(request, session_debug.with_debug_logs(instance, request, done))
-    raise errors.no_such_resource()
+    raise Refused(instance.switches.unknown_path_status, errors.no_such_resource().message)
 
 
 def _item(instance: Instance, request: Request) -> Answer:
@@ -179,6 +181,7 @@ ROUTES: tuple[tuple["re.Pattern[str]", Handler], ...] = (
     (_STATS, _stats),
     (_BATCH, _batch),
     (_CURRENT_USER, _current_user),
+    *current_user.ROUTES,
     *attachment.ROUTES,
     *cmdb_instance.ROUTES,
     *cmdb_meta.ROUTES,

@@ -13,7 +13,7 @@ _PRIORITY = {
     ("2", "1"): "2", ("2", "2"): "3", ("2", "3"): "4",
     ("3", "1"): "3", ("3", "2"): "4", ("3", "3"): "5",
 }  # fmt: skip
-_TASK_CLOSED = frozenset({"3", "4", "7"})
+_TASK_CLOSED = frozenset({"3", "4"})
 _INCIDENT_ON_HOLD = "3"
 _INCIDENT_RESOLVED = "6"
 _INCIDENT_CLOSED = frozenset({"7", "8"})
@@ -32,6 +32,9 @@ class Write:
     after: Values
     user_id: str
     stamp: str
+    priority_looked_up: bool = True
+    skipped: str = "7"
+    """The state of a task that closes it beside the two of the base table."""
 
     def changed(self, element: str) -> bool:
         return self.before.get(element, "") != self.after.get(element, "")
@@ -42,7 +45,7 @@ def derive(write: Write) -> dict[str, str]:
     if "task" not in write.lineage:
         return {}
     more: dict[str, str] = {}
-    if _PRIORITY_TABLES.intersection(write.lineage):
+    if write.priority_looked_up and _PRIORITY_TABLES.intersection(write.lineage):
         more |= _priority(write)
     rule = next((rule for table, rule in _OF_TABLE.items() if table in write.lineage), _task)
     more |= rule(write)
@@ -104,7 +107,7 @@ def _opened(write: Write, *, closed: bool) -> dict[str, str]:
 
 def _task(write: Write) -> dict[str, str]:
     """Base task: a closed state clears `active`, and `active` moved by itself moves the state."""
-    closed = write.after.get("state", "") in _TASK_CLOSED
+    closed = write.after.get("state", "") in _TASK_CLOSED | {write.skipped}
     if write.changed("state"):
         return _opened(write, closed=closed)
     if write.before and write.changed("active"):

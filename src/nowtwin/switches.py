@@ -150,3 +150,77 @@ class Switches:
     """Dollars from which a catalog request waits for an approval, as in the stock workflow (11.1)."""
     catalog_makes_task: bool = True
     """An approved requested item without an execution plan gets one catalog task (11.1)."""
+    empty_choice_displays_null: bool = True
+    """An empty string choice displays as null, otherwise as an empty text (1.3)."""
+    unknown_column_refused: bool = False
+    """A query on a column that does not exist is 403 as on an unreadable one; otherwise the condition is dropped (1.6,
+    2.4)."""
+    unknown_path_status: int = 400
+    """Status of a path that names no API; one recorded exchange shows 404 (1.8)."""
+    refused_methods_explained: bool = True
+    """A 405 has an error body; otherwise it has none (1.8)."""
+    refusals_name_rights: bool = False
+    """A write without rights is refused with "Insufficient rights to delete record" and the like instead of "Operation
+    Failed" (1.8)."""
+    log_in_by_redirect: bool = True
+    """A page asked for by nobody redirects to the log-in page; otherwise that page is the answer, with 200 (1.9)."""
+    group_by_sorts_lists: bool = False
+    """`^GROUPBY` sorts a list by that column, as the list page does; otherwise it says nothing there (2.1)."""
+    relative_by_whole_units: bool = False
+    """RELATIVEGE and RELATIVELE take in the whole hour, day or month at their edge instead of ending at the second
+    (2.2)."""
+    tag_exclusions_understood: bool = True
+    """DOESNOTHAVE and EXCLUDING leave tagged rows out; otherwise such a condition is dropped (2.2)."""
+    join_ends_at_caret: bool = False
+    """Only the condition right behind `!` of a JOIN is about the joined table, not the ones that follow it (2.2)."""
+    boolean_digits_taken: bool = True
+    """`1` and `0` are written to boolean columns as true and false; otherwise they are ignored (3.1)."""
+    integer_dates_formatted: bool = True
+    """Columns of type `integer_date` and `integer_time` display as a date and a time instead of a number (3.1)."""
+    money_by_code: bool = False
+    """Currencies and prices display as `USD 1,234.00` instead of `$1,234.00` (3.1)."""
+    currency2_value_is_amount: bool = False
+    """The value of a `currency2` column is its amount instead of `USD;100.00` (3.1)."""
+    passwords_masked: bool = True
+    """Every password column reads as a mask; otherwise only `sys_user.user_password` does, the others as cipher text
+    (3.1)."""
+    images_display_path: bool = False
+    """Image columns display as the path of the picture instead of the sys_id of its attachment (3.1)."""
+    choices_from_parent: bool = True
+    """A table without choices of its own for a column uses those of its parent (3.2)."""
+    aggregates_hide_rows: bool = False
+    """The Aggregate API leaves out rows that the caller may not read; otherwise it counts them (4)."""
+    date_maximum_with_fraction: bool = False
+    """The largest or smallest date-time of the Aggregate API ends in `.0`, as a database driver prints it (4)."""
+    batch_answers_in_order: bool = True
+    """A batch answers its requests in the order in which they came; otherwise in the opposite one (5)."""
+    impersonation_session_route: bool = True
+    """`GET /api/now/sg/impersonation/session` says who the caller is (6.6)."""
+    oauth_invalid_grant: bool = False
+    """A grant that is not good for a token is 400 `invalid_grant` instead of 401 `server_error` (7.1)."""
+    related_rows_touch_parents: bool = False
+    """Attaching a file or relating two CIs moves `sys_updated_on` of the record or the CIs (9.2)."""
+    domains_separated: bool = False
+    """A user with a domain sees only rows of it, of domains below it and of `global` (9.2)."""
+    other_domains_counted: bool = True
+    """Rows of domains that the caller does not see are counted all the same (9.2)."""
+    missing_references_kept: bool = True
+    """A reference to a record that does not exist is stored; otherwise the column is emptied (1.7)."""
+    reference_names_kept: bool = True
+    """A display name written to a reference is stored as it is; otherwise the column is emptied (1.7)."""
+    custom_choices_open: bool = False
+    """A choice column whose name begins with `u_` takes unknown values (1.7)."""
+    system_columns_written: bool = False
+    """`sys_created_on`, `sys_updated_on`, their users and `sys_mod_count` are taken from the body of a write (1.7)."""
+    duplicate_status: int = 403
+    """Status of a write that violates a unique key (1.7)."""
+    priority_looked_up: bool = True
+    """Priority follows impact and urgency; otherwise it is what was written (11.1)."""
+    numbers_unique: bool = False
+    """A record with a number that another one has is refused (11.1)."""
+    task_skipped_state: int = 7
+    """The state of a task, beside 3 and 4, that closes it: Closed Skipped, 5 for some clients (11.1)."""
+    skip_sync_honoured: bool = True
+    """A write with `skip_sync` set is not mirrored to the other tree (11.2)."""
+    asset_retired_status: int = 7
+    """The `install_status` that retires an asset (11.2)."""

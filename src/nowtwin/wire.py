@@ -51,6 +51,8 @@ class Shaper:
 
     def _column(self, key: str, field: Field, texts: Sequence[str], sys_ids: Sequence[str]) -> Sequence[Shaped]:
         reference = field.column.reference if field.column.type not in LIST_TYPES else None
+        if field.column.type == "currency2" and self._form.display == "false":
+            return [self._displays.currency2(text) for text in texts]
         if self._form.display == "false":
             if reference is None or not self._form.links:
                 return texts
@@ -83,7 +85,7 @@ class Shaper:
                 cell["currency_display_value"] = f"USD;{text}"
             if text and reference and self._form.links:
                 cell["link"] = self._linker(field, reference)(text)
-            cell["value"] = text
+            cell["value"] = self._displays.currency2(text) if field.column.type == "currency2" else text
             shaped[text] = cell
         return shaped
 

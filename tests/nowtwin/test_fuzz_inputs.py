@@ -187,7 +187,7 @@ _SEEDS = st.sampled_from(
         json.dumps(_SCHEMA), json.dumps({"incident": [{"number": "INC1"}]}), json.dumps({"records": {}, "references": {}}),
         '{"manufacturer": "A", "model": "B"}\n{"manufacturer": "A", "model": "C"}', "table,label,super_class\nu_x,X,task\n",
         "number,incident_state,sys_mod_count\nINC1,New,0\n", '{"incident":[{"number":1}]}', "[]", "", "\ufeff{}", "{",
-        "[" * 100_000, '{"tables":1,"columns":[],"choices":[]}', '{"tables":[1],"columns":[{}],"choices":[null]}',
+        "[" * 9_000, '{"tables":1,"columns":[],"choices":[]}', '{"tables":[1],"columns":[{}],"choices":[null]}',
         '{"records":[],"references":[]}', '{"records":{"incident":[1]},"references":{}}', "table,label,super_class\n,,\n",
         "table,label,super_class\nu_y,Y,u_y\n", '"\n",\x00', '{"manufacturer":null,"model":[]}', '{"incident":[{"state":""}]}',
     )

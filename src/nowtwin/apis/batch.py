@@ -61,6 +61,8 @@ def run_batch(instance: Instance, request: Request, dispatch: Dispatch) -> Answe
         rows += answer.rows
         spent += instance.faults.latency.at(_target(request, item)).service_time * answer.rows
         serviced.append(_entry(item, answer, monotonic() - began))
+    if not instance.switches.batch_answers_in_order:
+        serviced.reverse()
     body = {
         "batch_request_id": str(batch.batch_request_id),
         "serviced_requests": serviced,

@@ -39,6 +39,8 @@ def issue_token(instance: Instance, request: Request) -> Answer:
         return _denied()
     token = grant(instance, application, form, now)
     if token is None or instance.user(token.user_name) is None:
+        if instance.switches.oauth_invalid_grant:
+            return json_answer(400, {"error": "invalid_grant", "error_description": "access_denied"})
         return _denied()
     granted = {"access_token": token.access, "scope": "useraccount", "token_type": "Bearer"}
     if grant_type not in _WITHOUT_REFRESH and not application.public:

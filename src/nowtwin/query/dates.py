@@ -41,8 +41,11 @@ def evaluate(script: str, moment: Moment) -> str | None:
         return _date_generate(arguments, moment)
     if name in {"now", "nowDateTime", "nowNoTZ"}:
         return moment.now.strftime(STAMP)
-    local = _named(name, arguments, moment.now.astimezone(moment.zone))
-    return None if local is None else to_utc(local)
+    try:
+        local = _named(name, arguments, moment.now.astimezone(moment.zone))
+        return None if local is None else to_utc(local)
+    except (OverflowError, ValueError):  # beyond the years that there are
+        return None
 
 
 def to_utc(local: datetime) -> str:
@@ -142,14 +145,17 @@ def shift(local: datetime, unit: str, count: int) -> datetime:
     return first.replace(day=min(local.day, last.day))
 
 
-def relative(spec: str, moment: Moment) -> str | None:
-    """The moment that `@hour@ago@1` names, or None."""
+def relative(spec: str, moment: Moment, edge: str = "") -> str | None:
+    """The moment that `@hour@ago@1` names, or None; with `edge` `start` or `end` that of the unit that holds it."""
     spelled = re.fullmatch(r"@(\w+)@(ago|ahead)@(\d+)", spec.strip())
     if not spelled or (spelled[1] not in _SPANS and spelled[1] not in _MONTHS):
         return None
     count = int(spelled[3]) if spelled[2] == "ahead" else -int(spelled[3])
     try:
-        return to_utc(shift(moment.now.astimezone(moment.zone), spelled[1], count))
+        local = shift(moment.now.astimezone(moment.zone), spelled[1], count)
+        if edge and spelled[1] != "second":
+            local = floor(local, spelled[1])
+        return to_utc(shift(local, spelled[1], 1) - timedelta(seconds=1) if edge == "end" else local)
     except (OverflowError, ValueError):
         return None
 

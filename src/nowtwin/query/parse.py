@@ -84,17 +84,18 @@ class Query:
     group_by: tuple[str, ...] = ()
 
 
-def parse(text: str, *, caret_escape: bool = False) -> Query:
+def parse(text: str, *, caret_escape: bool = False, join_ends_at_caret: bool = False) -> Query:
     """Read an encoded query. Never fails: what makes no sense becomes `Unreadable` (2.4)."""
     if caret_escape:
         text = text.replace("^^", _ESCAPED_CARET)
     parts = [part.replace(_ESCAPED_CARET, "^") for part in text.split("^")]
-    return _Reader(parts).read()
+    return _Reader(parts, join_ends_at_caret=join_ends_at_caret).read()
 
 
 class _Reader:
-    def __init__(self, parts: list[str]) -> None:
+    def __init__(self, parts: list[str], *, join_ends_at_caret: bool = False) -> None:
         self._parts = parts
+        self._one_condition = join_ends_at_caret
         self._at = 0
         self._groups: list[list[list[Condition]]] = [[]]
         self._order: list[Order] = []
@@ -145,7 +146,9 @@ class _Reader:
         """The conditions after `!` are about the joined table, up to an order, a new group or another join."""
         head, _, first = head.partition("!")
         inner = [first]
-        while self._at < len(self._parts) and not self._parts[self._at].startswith(_AFTER_JOIN):
+        while not self._one_condition and self._at < len(self._parts):
+            if self._parts[self._at].startswith(_AFTER_JOIN):
+                break
             inner.append(self._parts[self._at])
             self._at += 1
         spelled = re.fullmatch(r"JOIN[a-z0-9_$]+\.([a-z0-9_$]+)=([a-z0-9_$]+)\.([a-z0-9_.$]+)", head)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from nowtwin.query import dates
 from nowtwin.query.fields import Field, Source
-from nowtwin.query.parse import Clause, Condition, Group, Query, RelatedList, Term, TextSearch
+from nowtwin.query.parse import Clause, Condition, Group, Order, Query, RelatedList, Term, TextSearch
 from nowtwin.switches import Switches
 from nowtwin.values import DATE_TIME_TYPES, DATE_TYPES, EXACT_TYPES, NUMERIC_TYPES, Stored, number_of, truth_of
 
@@ -55,7 +55,8 @@ class Conditions:
 
     def order(self, query: Query) -> list[str]:
         keys = []
-        for entry in query.order:
+        grouped = query.group_by if self._switches.group_by_sorts_lists else ()
+        for entry in (*(Order(path, descending=False) for path in grouped), *query.order):
             field = self._source.field(entry.field)
             if field is None:
                 continue
@@ -232,7 +233,8 @@ class Conditions:
         return Sql(f"strftime('%s', {late}) - strftime('%s', {early}) {sign} ?", (seconds,))
 
     def relative(self, field: Field, term: Term) -> Sql | None:
-        moment = dates.relative(term.value, self._moment)
+        edge = _RELATIVE_EDGES.get(term.operator, "") if self._switches.relative_by_whole_units else ""
+        moment = dates.relative(term.value, self._moment, edge)
         if moment is None:
             return None
         if term.operator == "RELATIVEEE":
@@ -295,6 +297,8 @@ class Conditions:
     def _tagged(self, term: Term) -> Sql | None:
         """`sys_tags.<label>=<label>`: whether the record has a tag (label_entry); without a label: any tag."""
         wanted = _TAGGED.get(term.operator)
+        if term.operator in _TAG_EXCLUSIONS and not self._switches.tag_exclusions_understood:
+            return None
         if wanted is None:
             return None
         self._source.storage.ensure("label_entry", ("label", "table_key"))
@@ -363,6 +367,8 @@ _PATTERNS = {
     "ENDSWITH": ("%", "", ""),
 }
 _FIELD_SIGNS = {"GT_FIELD": ">", "LT_FIELD": "<", "GT_OR_EQUALS_FIELD": ">=", "LT_OR_EQUALS_FIELD": "<="}
+_RELATIVE_EDGES = {"RELATIVEGE": "start", "RELATIVELE": "end"}
+_TAG_EXCLUSIONS = frozenset({"DOESNOTHAVE", "EXCLUDING"})
 _RELATIVE_SIGNS = {"RELATIVEGT": ">", "RELATIVELT": "<", "RELATIVEGE": ">=", "RELATIVELE": "<="}
 
 _OPERATORS: dict[str, Callable[[Conditions, Field, Term], Sql | None]] = {

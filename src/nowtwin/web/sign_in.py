@@ -15,8 +15,10 @@ def session_cookie(session: str) -> Headers:
     return (("Set-Cookie", f"JSESSIONID={session}; Path=/; HttpOnly; SameSite=Lax"),)
 
 
-def to_log_in(request: Request) -> Answer:
+def to_log_in(instance: Instance, request: Request) -> Answer:
     """For a visitor who is nobody: the log-in page, which leads back to where he wanted to go."""
+    if not instance.switches.log_in_by_redirect:
+        return show_log_in(request)
     wanted = own_path(f"{request.path}?{_text_of(request)}") if request.method == "GET" else None
     return redirect(address(PATH, sysparm_goto_url=wanted or ""))
 

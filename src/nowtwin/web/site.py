@@ -79,7 +79,7 @@ def _open(instance: Instance, request: Request, visitor: Visitor) -> Answer | No
 def _closed(instance: Instance, request: Request, visitor: Visitor) -> Answer:
     """Pages for users; a session that is new is made known."""
     if visitor.user is None:
-        return sign_in.to_log_in(request)
+        return sign_in.to_log_in(instance, request)
     done = _page(instance, request.signed_in(visitor.user), visitor)
     if not visitor.fresh:
         return done
