@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
+from nowbridge.store import loopback
 from nowbridge.store.ddl import READER
 from nowbridge.store.embedded import EmbeddedServer
 
@@ -40,6 +41,7 @@ def provision(server: EmbeddedServer, *, role: str = ROLE, database: str = DATAB
         if not _exists(connection, "SELECT FROM pg_database WHERE datname = %s", database):
             connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), name))
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
+    loopback.allow(server.superuser_dsn(database), role)
     return server.dsn(user=role, password=password, database=database)
 
 

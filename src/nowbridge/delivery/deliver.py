@@ -1,0 +1,312 @@
+"""Carries a plan out: look, send stage by stage, compare, and revert when a step was refused.
+
+Nothing is sent unless every record still stands as the plan took it to be. A write whose answer was lost is looked for
+in the instance until no transaction of that time can still be running there; only then is it sent again, so nothing is
+done twice. Creates carry the sys_id that we chose, which makes them findable.
+
+ServiceNow has no transaction over several records. Reverting is writing again: rules and notifications run, journal
+entries stay, and a record that we may not delete stays. Every step's outcome says what became of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from nowbridge.delivery import compare
+from nowbridge.delivery.calls import record_of, records_of, request_of
+from nowbridge.delivery.compare import Difference, Record
+from nowbridge.delivery.order import Stage, stages
+from nowbridge.delivery.refusals import NO_ANSWER, dropped, refusal_of, stale
+from nowbridge.model.errors import NowbridgeError, Park, Retry, Stop, Unsettled
+from nowbridge.model.plan import Operation, Plan, Refusal, Step
+from nowbridge.servicenow import answers, batch, tables
+from nowbridge.servicenow.instance import Instance
+from nowbridge.servicenow.pages import PageRequest
+from nowbridge.transport.messages import Response
+
+MOST_LOOKED_AT = tables.MOST_IDS
+
+
+class Fate(StrEnum):
+    """What became of a step."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    NOT_SENT = "not sent"
+    REVERTED = "reverted"
+    KEPT = "kept"  # written, and could not be taken back
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One step's end. `record` is the record as the instance has it now, `differences` what is not as it was sent."""
+
+    step: Step
+    fate: Fate
+    record: Record | None = None
+    refusal: Refusal | None = None
+    differences: tuple[Difference, ...] = ()
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A plan's end. `refusal` is set when it was not carried out: the first thing that was in its way."""
+
+    outcomes: tuple[Outcome, ...]
+    refusal: Refusal | None = None
+
+    @property
+    def unknown(self) -> bool:
+        return any(outcome.fate is Fate.UNKNOWN for outcome in self.outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """`batch`: steps in one call. `longest`: seconds that a transaction of the instance may take, after which a write
+    that cannot be found was not carried out. `parallel`: calls side by side, as far as the budget allows.
+    """
+
+    batch: int = 25
+    longest: float = 60.0
+    parallel: int = 4
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+Begin = Callable[[], Awaitable[bool]]
+"""Called once, right before the first write: False when the plan was given up meanwhile."""
+
+Fields = Callable[[Step], tuple[str, ...]]
+"""The fields that are wanted back of a step's record."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    instance: Instance
+    manner: Manner
+    fields: Fields
+    _records: dict[str, Record] = field(default_factory=dict)
+
+    async def run(self, plan: Plan, begin: Begin) -> Report:
+        """Carry the plan out. Raises what reading raises (Retry, Stop) while nothing has been sent yet."""
+        refusal = await self._look(plan)
+        if refusal is not None:
+            return Report(tuple(Outcome(step, Fate.NOT_SENT) for step in plan.steps), refusal)
+        if not await begin():
+            return Report(tuple(Outcome(step, Fate.NOT_SENT) for step in plan.steps))
+        done: list[Outcome] = []
+        for stage in stages(plan):
+            done += await self._send_stage(stage)
+            if any(outcome.fate is not Fate.DONE for outcome in done):
+                return await self._fail(done)
+        return Report(tuple(done))
+
+    async def trace(self, steps: Sequence[Step]) -> list[Outcome | None]:
+        """What the instance shows of steps whose answers nobody heard: each one's outcome, or None where it is not there."""
+        return await asyncio.gather(*(self._trace(step) for stage in stages(Plan(tuple(steps))) for step in stage))
+
+    # -- look ----------------------------------------------------------------------------------------------------
+
+    async def _look(self, plan: Plan) -> Refusal | None:
+        """Read what the plan is about to change. Returns why it must not be carried out, if so."""
+        touched = [step for step in plan.steps if step.operation is not Operation.CREATE]
+        by_table: dict[str, list[Step]] = {}
+        for step in touched:
+            by_table.setdefault(step.table, []).append(step)
+        chunks = [
+            (table, steps[first : first + MOST_LOOKED_AT])
+            for table, steps in by_table.items()
+            for first in range(0, len(steps), MOST_LOOKED_AT)
+        ]
+        room = asyncio.Semaphore(self.manner.parallel)
+
+        async def read(table: str, steps: Sequence[Step]) -> dict[str, Record]:
+            async with room:
+                names = dict.fromkeys(name for step in steps for name, _ in step.base if step.fields)
+                wanted = ("sys_id", "sys_mod_count", *(name for name in names if name != "sys_mod_count"))
+                return await self._read(table, [step.sys_id for step in steps], wanted)
+
+        found: dict[str, Record] = {}
+        for records in await asyncio.gather(*(read(table, steps) for table, steps in chunks)):
+            found |= records
+        return next((refusal for step in touched if (refusal := stale(step, found.get(step.sys_id)))), None)
+
+    async def _read(self, table: str, sys_ids: Sequence[str], fields: tuple[str, ...]) -> dict[str, Record]:
+        answer = await tables.read_records(self.instance, table, sys_ids, fields)
+        return {record["sys_id"]: record for record in records_of(answer.body)}
+
+    # -- send ----------------------------------------------------------------------------------------------------
+
+    async def _send_stage(self, stage: Stage) -> list[Outcome]:
+        room = asyncio.Semaphore(self.manner.parallel)
+        size = max(1, min(self.manner.batch, -(-len(stage) // self.manner.parallel)))
+
+        async def send(steps: Sequence[Step]) -> list[Outcome]:
+            async with room:
+                return await self._send(steps)
+
+        groups = [stage[first : first + size] for first in range(0, len(stage), size)]
+        return [outcome for outcomes in await asyncio.gather(*map(send, groups)) for outcome in outcomes]
+
+    async def _send(self, steps: Sequence[Step]) -> list[Outcome]:
+        """Send these steps in one call; what a batch did not come to is sent again in a smaller one."""
+        outcomes: dict[int, Outcome] = {}
+        left = list(enumerate(steps))
+        size = len(left)
+        while left:
+            now, later = left[:size], left[size:]
+            answered = await self._call([step for _, step in now])
+            again = [one for one, response in zip(now, answered, strict=True) if response is None]
+            came = [(at, step, r) for (at, step), r in zip(now, answered, strict=True) if r is not None]
+            ended = await asyncio.gather(*(self._outcome(step, response) for _, step, response in came))
+            outcomes |= {at: outcome for (at, _, _), outcome in zip(came, ended, strict=True)}
+            if len(again) == len(now) and size == 1:
+                outcomes[now[0][0]] = _refused(now[0][1], Refusal("08006", NO_ANSWER))
+                again = []
+            size = max(1, size // 2) if again else size
+            left = [*again, *later]
+        return [outcomes[at] for at in range(len(steps))]
+
+    async def _call(self, steps: Sequence[Step]) -> list[Response | NowbridgeError | None]:
+        """The response to each step, the error that stood in its way, or None where it was not carried out."""
+        requests = [request_of(step, self.fields(step)) for step in steps]
+        try:
+            if len(requests) == 1:
+                answer = await self.instance.call(requests[0])
+                return [Response(answer.status, body=answer.body, server_time=answer.server_time)]
+            asked = f"write {len(requests)} records"
+            return list(await batch.send(self.instance, requests, asked=asked))
+        except NowbridgeError as error:
+            return [error] * len(steps)
+
+    async def _outcome(self, step: Step, response: Response | NowbridgeError) -> Outcome:
+        error: NowbridgeError | None = response if isinstance(response, NowbridgeError) else None
+        if isinstance(response, Response):
+            try:
+                answers.check(request_of(step, ()), response)
+            except NowbridgeError as found:
+                error = found
+            else:
+                return self._compared(step, response)
+        if isinstance(error, (Unsettled, Retry)) and not _never_arrived(error):
+            return await self._find(step)
+        if isinstance(error, Park) and error.code == "record.missing" and step.operation is Operation.DELETE:
+            return Outcome(step, Fate.DONE)
+        assert error is not None
+        return _refused(step, refusal_of(error))
+
+    def _compared(self, step: Step, response: Response) -> Outcome:
+        if step.operation is Operation.DELETE:
+            return Outcome(step, Fate.DONE, at=response.server_time)
+        record = record_of(response.body)
+        different = compare.differences(step, record)
+        lost = next((one for one in different if one.dropped), None)
+        if lost is not None:
+            return Outcome(step, Fate.REFUSED, record, dropped(step, lost), different, response.server_time)
+        return Outcome(step, Fate.DONE, record, None, different, response.server_time)
+
+    async def _find(self, step: Step) -> Outcome:
+        """A write without an answer: look until it is there, or until it cannot come any more; then send it again."""
+        waited = 0.0
+        pause = 0.5
+        while True:
+            try:
+                found = await self._trace(step)
+            except (Retry, Stop):
+                found = None
+            if found is not None:
+                return found
+            if waited >= self.manner.longest:
+                break
+            await self.manner.sleep(pause)
+            waited += pause
+            pause = min(pause * 2, 10.0)
+        if step.journals:
+            return Outcome(step, Fate.UNKNOWN)
+        (answered,) = await self._call([step])
+        if isinstance(answered, Response):
+            return await self._outcome(step, answered)
+        return Outcome(step, Fate.UNKNOWN)
+
+    async def _trace(self, step: Step) -> Outcome | None:
+        """The step's outcome if the instance shows that it was carried out, else None."""
+        if step.journals and not step.fields:
+            return await self._trace_entry(step)
+        records = await self._read(step.table, [step.sys_id], ("sys_id", *self.fields(step)))
+        record = records.get(step.sys_id)
+        if step.operation is Operation.DELETE:
+            return Outcome(step, Fate.DONE, at=await self.instance.server_now()) if record is None else None
+        if record is None or any(one.dropped for one in compare.differences(step, record)):
+            return None
+        return Outcome(step, Fate.DONE, record, None, compare.differences(step, record))
+
+    async def _trace_entry(self, step: Step) -> Outcome | None:
+        ((element, text),) = step.journals
+        query = f"element_id={step.sys_id}^element={element}^sys_created_onRELATIVEGT@minute@ago@10^ORDERBYDESCsys_created_on"
+        request = PageRequest(query, tables.MOST_IDS)
+        answer = await tables.read_page(self.instance, "sys_journal_field", request, ("sys_id", "value"))
+        if not any(compare.same(entry.get("value", ""), text) for entry in records_of(answer.body)):
+            return None
+        records = await self._read(step.table, [step.sys_id], ("sys_id", *self.fields(step)))
+        return Outcome(step, Fate.DONE, records.get(step.sys_id))
+
+    # -- fail ----------------------------------------------------------------------------------------------------
+
+    async def _fail(self, outcomes: Sequence[Outcome]) -> Report:
+        """Take back what was written, newest first. A step that is unknown stays so."""
+        ended = list(outcomes)
+        for at in reversed(range(len(ended))):
+            if ended[at].fate is Fate.DONE or (ended[at].fate is Fate.REFUSED and ended[at].record is not None):
+                ended[at] = await self._revert(ended[at])
+        first = next((o.refusal for o in outcomes if o.refusal is not None), None)
+        return Report(tuple(ended), first or Refusal("08007", NO_ANSWER))
+
+    async def _revert(self, outcome: Outcome) -> Outcome:
+        back = inverse(outcome)
+        fate = Fate.REVERTED if outcome.fate is Fate.DONE else Fate.REFUSED
+        if back is None:
+            kept = Fate.KEPT if outcome.fate is Fate.DONE else Fate.REFUSED
+            return Outcome(outcome.step, kept, outcome.record, outcome.refusal, outcome.differences, outcome.at)
+        (ended,) = await self._send([back])
+        if ended.fate is not Fate.DONE:
+            return Outcome(outcome.step, Fate.KEPT, outcome.record, outcome.refusal or ended.refusal, (), outcome.at)
+        return Outcome(outcome.step, fate, ended.record, outcome.refusal, outcome.differences, ended.at)
+
+
+def inverse(outcome: Outcome) -> Step | None:
+    """The step that takes a written one back; None where nothing can. Fields that ServiceNow left as they were need not
+    be taken back.
+    """
+    step = outcome.step
+    if step.journals and not step.fields:
+        return None
+    if step.operation is Operation.CREATE:
+        return Step(Operation.DELETE, step.table, step.sys_id)
+    if step.operation is Operation.DELETE:
+        return Step(
+            Operation.CREATE, step.table, step.sys_id, tuple(p for p in step.base if not p[0].startswith("sys_"))
+        )
+    ignored = {one.field for one in outcome.differences if one.dropped}
+    fields = tuple((name, text) for name, text in step.base if name not in ignored)
+    return Step(Operation.UPDATE, step.table, step.sys_id, fields, step.fields) if fields else None
+
+
+def _refused(step: Step, refusal: Refusal) -> Outcome:
+    return Outcome(step, Fate.REFUSED, None, refusal)
+
+
+def _never_arrived(error: NowbridgeError) -> bool:
+    """Whether the error itself says that nothing was carried out."""
+    return error.code in {"busy.rate_limit", "network.unreachable"}
+
+
+def fates(report: Report) -> Mapping[Fate, int]:
+    counted: dict[Fate, int] = {}
+    for outcome in report.outcomes:
+        counted[outcome.fate] = counted.get(outcome.fate, 0) + 1
+    return counted

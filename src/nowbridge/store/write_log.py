@@ -1,0 +1,201 @@
+"""The write log: what SQL users wrote, handed over by their transactions (migration 0008), carried out by writers.
+
+A writer claims an entry under a lease with an epoch; every further step of the entry is a compare-and-set on state and
+epoch, so a writer that was paused, or a client that gave up, cannot be overtaken unnoticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from nowbridge.model.plan import Refusal
+from nowbridge.store.database import Connection
+from nowbridge.store.leases import Holder
+
+CHANNEL = "nowbridge_write"
+NOTHING_WRONG = Refusal("", "")
+Settled = Literal["committed", "reverted", "kept", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A claimed write. `changes` are [table_id, sys_id, operation, {column: [before, after]}]."""
+
+    id: int
+    mode: str
+    state: str
+    connection_id: int
+    role: str
+    client_xid: str | None
+    statement: str
+    changes: list[list[Any]]
+    epoch: int
+    undoes: int | None
+    plan: Any
+    sent_at: datetime | None
+
+
+_COLUMNS = (
+    "id, mode, state, connection_id, role, client_xid::text AS client_xid, statement, changes, epoch, undoes, plan, sent_at"
+)
+
+
+async def claim(
+    connection: Connection, connection_id: int, holder: Holder, *, now: datetime, limit: int
+) -> list[Entry]:
+    """Take writes that nobody has begun, and those whose writer is gone before it sent anything."""
+    return await _claim(
+        connection,
+        "state = 'new' OR (state = 'taken' AND lease_until < %(now)s)",
+        "state = 'taken', taken_at = %(now)s",
+        {"connection": connection_id, "worker": holder.name, "until": now + holder.lease, "now": now, "limit": limit},
+    )
+
+
+async def claim_unknown(
+    connection: Connection, connection_id: int, holder: Holder, *, now: datetime, limit: int
+) -> list[Entry]:
+    """Take writes of which nobody knows what became of them: the writer died after it had begun to send, or no answer
+    came in time.
+    """
+    return await _claim(
+        connection,
+        "(state = 'sent' AND lease_until < %(now)s)"
+        " OR (state = 'unknown' AND look_at <= %(now)s AND coalesce(lease_until, '-infinity') < %(now)s)",
+        "state = 'unknown'",
+        {"connection": connection_id, "worker": holder.name, "until": now + holder.lease, "now": now, "limit": limit},
+    )
+
+
+async def _claim(connection: Connection, which: str, becomes: str, values: Mapping[str, object]) -> list[Entry]:
+    async with connection.cursor(row_factory=class_row(Entry)) as cursor:
+        await cursor.execute(
+            f"UPDATE nowbridge.write_log SET {becomes}, worker = %(worker)s, epoch = epoch + 1, lease_until = %(until)s"
+            " WHERE id IN (SELECT id FROM nowbridge.write_log"
+            f" WHERE state IN ('new', 'taken', 'sent', 'unknown') AND connection_id = %(connection)s AND ({which})"
+            " ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)"
+            f" RETURNING {_COLUMNS}",
+            values,
+        )
+        return sorted(await cursor.fetchall(), key=lambda entry: entry.id)
+
+
+async def renew(connection: Connection, holder: Holder, *, now: datetime) -> None:
+    """Keep what this worker is carrying out."""
+    await connection.execute(
+        "UPDATE nowbridge.write_log SET lease_until = %s WHERE worker = %s AND lease_until IS NOT NULL"
+        " AND state IN ('taken', 'sent', 'unknown')",
+        (now + holder.lease, holder.name),
+    )
+
+
+async def begin(connection: Connection, entry: Entry, plan: object, *, now: datetime) -> bool:
+    """Note that sending begins. False when the client gave up or is gone, or another writer has the entry now."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.write_log SET state = 'sent', sent_at = %(now)s, plan = %(plan)s"
+        " WHERE id = %(id)s AND epoch = %(epoch)s AND state = 'taken'"
+        "   AND (client_xid IS NULL OR pg_xact_status(client_xid) = 'in progress')",
+        {"id": entry.id, "epoch": entry.epoch, "now": now, "plan": Jsonb(msgspec.to_builtins(plan))},
+    )
+    return cursor.rowcount == 1
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a write ended. `answer` is what the waiting client gets; `look_after` is when to look what became of an
+    unknown one.
+    """
+
+    state: Literal["done", "refused", "unknown", "abandoned"]
+    outcome: object = None
+    answer: object = None
+    refusal: Refusal = NOTHING_WRONG
+    look_after: timedelta = timedelta(0)
+
+
+async def finish(connection: Connection, entry: Entry, end: End, *, now: datetime) -> bool:
+    """Note how the write ended. False when another writer has the entry now, or the client gave it up before it began."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.write_log SET state = %(state)s, ended_at = %(now)s, outcome = coalesce(%(outcome)s, outcome),"
+        "  answer = %(answer)s, sqlstate = %(sqlstate)s, message = %(message)s, detail = %(detail)s, hint = %(hint)s,"
+        "  lease_until = NULL, look_at = %(look_at)s,"
+        "  settled = CASE WHEN %(state)s IN ('refused', 'abandoned') OR mode = 'plan' THEN 'nothing' ELSE settled END"
+        " WHERE id = %(id)s AND epoch = %(epoch)s AND state IN ('taken', 'sent', 'unknown')",
+        {
+            "id": entry.id,
+            "epoch": entry.epoch,
+            "state": end.state,
+            "now": now,
+            "outcome": None if end.outcome is None else Jsonb(msgspec.to_builtins(end.outcome)),
+            "answer": None if end.answer is None else Jsonb(end.answer),
+            "sqlstate": end.refusal.sqlstate or None,
+            "message": end.refusal.message or None,
+            "detail": end.refusal.detail or None,
+            "hint": end.refusal.hint or None,
+            "look_at": now + end.look_after if end.state == "unknown" else None,
+        },
+    )
+    return cursor.rowcount == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """An accepted write of which it is not noted yet whether the client's transaction was committed. `status` is
+    `pg_xact_status`; NULL for one that is too old to tell. `marked`: the part of the transaction that made it stands.
+    """
+
+    entry: Entry
+    status: str | None
+    marked: bool
+
+
+async def unsettled(connection: Connection, connection_id: int, *, limit: int = 100) -> list[Unsettled]:
+    """Accepted writes whose client's transaction has ended; locked, so that one writer settles each."""
+    async with connection.cursor() as cursor:
+        await cursor.execute(
+            f"SELECT {_COLUMNS}, CASE WHEN client_xid IS NULL THEN 'committed' ELSE pg_xact_status(client_xid) END,"
+            "  client_xid IS NULL OR EXISTS (SELECT FROM nowbridge.write_marker m WHERE m.write_id = w.id)"
+            " FROM nowbridge.write_log w WHERE settled IS NULL AND state = 'done' AND connection_id = %s"
+            "  AND (client_xid IS NULL OR pg_xact_status(client_xid) IS DISTINCT FROM 'in progress')"
+            " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
+            (connection_id, limit),
+        )
+        found = await cursor.fetchall()
+    return [Unsettled(Entry(*row[:-2]), row[-2], row[-1]) for row in found]
+
+
+async def settle(connection: Connection, write_id: int, settled: Settled, *, outcome: object = None) -> None:
+    """Note how client and ServiceNow came to agree. The rows for the client are not needed any more."""
+    await connection.execute(
+        "UPDATE nowbridge.write_log SET settled = %s, answer = NULL, outcome = coalesce(%s, outcome) WHERE id = %s",
+        (settled, None if outcome is None else Jsonb(msgspec.to_builtins(outcome)), write_id),
+    )
+    await connection.execute("DELETE FROM nowbridge.write_marker WHERE write_id = %s", (write_id,))
+
+
+async def in_progress(connection: Connection, table_ids: Sequence[int]) -> set[str]:
+    """The sys_ids of these tables whose writes are under way: their client's transaction has not ended yet."""
+    cursor = await connection.execute(
+        "SELECT DISTINCT c->>1 FROM nowbridge.write_log w, jsonb_array_elements(w.changes) c"
+        " WHERE w.settled IS NULL AND w.state IN ('taken', 'sent', 'done', 'unknown') AND w.client_xid IS NOT NULL"
+        "   AND pg_xact_status(w.client_xid) = 'in progress' AND (c->>0)::integer = ANY(%s)",
+        (list(table_ids),),
+    )
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def prune(connection: Connection, *, before: datetime) -> int:
+    """Forget writes that were settled before."""
+    cursor = await connection.execute(
+        "DELETE FROM nowbridge.write_log w WHERE settled IS NOT NULL AND ended_at < %s"
+        " AND NOT EXISTS (SELECT FROM nowbridge.write_log u WHERE u.undoes = w.id)",
+        (before,),
+    )
+    return cursor.rowcount

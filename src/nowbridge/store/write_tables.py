@@ -1,0 +1,62 @@
+"""Which replica tables SQL users may write, and the columns of each, as they were when the triggers were made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from nowbridge.store.database import Connection
+from nowbridge.store.ddl import Relation
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnRow:
+    """A row of nowbridge.write_column."""
+
+    table_id: int
+    name: str
+    source: str
+    journal: bool
+    reference: str | None
+    read_only: bool
+    mandatory: bool
+    max_length: int | None
+
+
+async def columns(connection: Connection, connection_id: int) -> list[ColumnRow]:
+    cursor = await connection.execute(
+        "SELECT w.table_id, w.name, w.source, w.journal, w.reference, w.read_only, w.mandatory, w.max_length"
+        " FROM nowbridge.write_column w JOIN nowbridge.replica_table t ON t.id = w.table_id WHERE t.connection_id = %s",
+        (connection_id,),
+    )
+    return [ColumnRow(*row) for row in await cursor.fetchall()]
+
+
+async def known(connection: Connection, connection_id: int, table: str, keys: Sequence[str]) -> set[str]:
+    """Those of `keys` that are known to be records of `table`."""
+    cursor = await connection.execute(
+        "SELECT key FROM nowbridge.label WHERE connection_id = %s AND table_name = %s AND key = ANY(%s)"
+        " AND label IS NOT NULL",
+        (connection_id, table, list(keys)),
+    )
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def held(connection: Connection, relation: Relation, sys_ids: Sequence[str]) -> set[str]:
+    """Those of `sys_ids` that stand in this replica table."""
+    cursor = await connection.execute(
+        sql.SQL("SELECT sys_id FROM {} WHERE sys_id = ANY(%s)").format(relation.identifier), (list(sys_ids),)
+    )
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def current(connection: Connection, relation: Relation, sys_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """These rows as JSON, by sys_id."""
+    cursor = await connection.execute(
+        sql.SQL("SELECT sys_id, to_jsonb(t) FROM {} t WHERE sys_id = ANY(%s)").format(relation.identifier),
+        (list(sys_ids),),
+    )
+    return dict(await cursor.fetchall())

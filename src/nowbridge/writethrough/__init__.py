@@ -1,0 +1,1 @@
+"""SQL edits become a Plan at COMMIT: what the triggers noted is folded, planned, delivered, and answered."""

@@ -1,0 +1,113 @@
+"""What can be refused before anything is sent, in the words of a Postgres error. Pure.
+
+The SQLSTATEs are those that clients and ORMs know: 22001 too long, 23502 mandatory, 23503 a reference to nothing, 428C9
+a column that only ServiceNow sets, 54000 too many rows. docs/errors.md lists them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nowbridge.delivery.deliver import Fate, Outcome, Report, fates
+from nowbridge.model.errors import NowbridgeError
+from nowbridge.model.plan import Operation, Plan, Refusal
+from nowbridge.writethrough.collected import WritableTable
+
+SYSTEM = frozenset(
+    {"sys_id", "sys_created_on", "sys_created_by", "sys_updated_on", "sys_updated_by", "sys_mod_count", "sys_tags"}
+)
+NAMED = 10  # records that a DETAIL names; of more it gives the number
+
+
+def check(plan: Plan, tables: Mapping[str, WritableTable], *, most_rows: int) -> Refusal | None:
+    """The first reason not to send this plan. `tables` is the table of each record, by sys_id."""
+    if len(plan.steps) > most_rows:
+        return Refusal(
+            "54000",
+            f"[ServiceNow] This transaction writes {len(plan.steps)} records; {most_rows} are allowed.",
+            "Nothing was sent.",
+            "Write in smaller transactions, or raise the setting write_rows.",
+        )
+    for step in plan.steps:
+        columns = {column.source: column for column in tables[step.sys_id].columns.values()}
+        for name, text in step.fields:
+            column = columns.get(name)
+            if column is None or name in SYSTEM or column.read_only:
+                return _read_only(name)
+            if column.max_length is not None and len(text) > column.max_length and column.pg_type == "text":
+                return Refusal(
+                    "22001",
+                    f"[ServiceNow] Value too long for `{column.name}`: it takes {column.max_length} characters.",
+                    f"It has {len(text)}; ServiceNow would cut it. Nothing was sent.",
+                )
+            if column.mandatory and not text:
+                return _mandatory(column.name)
+        if step.operation is Operation.CREATE:
+            given = step.written
+            missing = [c for c in columns.values() if c.mandatory and not c.journal and not given.get(c.source)]
+            if missing:
+                return _mandatory(missing[0].name)
+    return None
+
+
+def reference_to_nothing(table: str, field: str, keys: Sequence[str]) -> Refusal:
+    value = keys[0] if len(keys) == 1 else f"one of {len(keys)} sys_ids"
+    return Refusal(
+        "23503",
+        f"[ServiceNow] Value `{value}` is not a valid value for `{field}`.",
+        f"{table} has no such record. Nothing was sent.",
+    )
+
+
+def not_reached(error: NowbridgeError) -> Refusal:
+    """ServiceNow could not be asked at all."""
+    return Refusal("08001", f"[ServiceNow] {error.asked}: {error.answered}", "Nothing was sent.", error.hint)
+
+
+def not_carried_out(found: int, sent: int) -> Refusal:
+    """Nobody heard an answer, and the instance shows that the write is not there."""
+    taken = f"{found} of {sent} steps were found and taken back." if found else "No step of it was carried out."
+    return Refusal("08006", "[ServiceNow] The write was not carried out.", taken, "Write again.")
+
+
+def with_fates(refusal: Refusal, report: Report) -> Refusal:
+    """The refusal with what became of every record in DETAIL."""
+    if len(report.outcomes) <= 1 and not any(one.fate is Fate.KEPT for one in report.outcomes):
+        return refusal
+    counted = ", ".join(f"{number} {fate.value}" for fate, number in fates(report).items())
+    lines = [f"{o.step.table} {o.step.sys_id}: {o.fate.value}{_why(o)}" for o in _telling(report)[:NAMED]]
+    return Refusal(
+        refusal.sqlstate, refusal.message, "\n".join(filter(None, (refusal.detail, counted, *lines))), refusal.hint
+    )
+
+
+def overwritten(one: Outcome) -> dict[str, Any]:
+    """The NOTICE for a field of which a rule of the instance made something else."""
+    told = ", ".join(f"`{d.field}` is `{d.got}`, sent was `{d.sent}`" for d in one.differences)
+    return {
+        "message": f"[ServiceNow] A rule of the instance changed what was written: {told}",
+        "detail": f"{one.step.table} {one.step.sys_id}",
+    }
+
+
+def _telling(report: Report) -> list[Outcome]:
+    """Outcomes, those first that somebody must know of."""
+    weight = {Fate.KEPT: 0, Fate.UNKNOWN: 1, Fate.REFUSED: 2, Fate.REVERTED: 3}
+    return sorted(report.outcomes, key=lambda one: weight.get(one.fate, 4))
+
+
+def _why(one: Outcome) -> str:
+    if one.fate is Fate.KEPT and one.step.journals:
+        return " (a journal entry cannot be taken back)"
+    return f" ({one.refusal.message})" if one.refusal is not None else ""
+
+
+def _read_only(name: str) -> Refusal:
+    return Refusal(
+        "428C9", f"[ServiceNow] `{name}` cannot be written.", "It is read-only in ServiceNow. Nothing was sent."
+    )
+
+
+def _mandatory(name: str) -> Refusal:
+    return Refusal("23502", f"[ServiceNow] `{name}` is mandatory.", "Nothing was sent.", f"Give `{name}` a value.")

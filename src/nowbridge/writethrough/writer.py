@@ -1,0 +1,331 @@
+"""A writer: takes what SQL users' transactions handed over, lets `delivery` carry it out, and answers the transaction
+that waits. Any number of them, in every worker.
+
+The client's transaction is still open while this works, and holds its rows; so nothing here touches those rows. The
+answer goes into the log, and the transaction itself puts it into its rows before it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from nowbridge.delivery.calls import request_of
+from nowbridge.delivery.compare import Record
+from nowbridge.delivery.deliver import Delivery, Fate, Manner, Outcome, Report, inverse
+from nowbridge.delivery.order import stages
+from nowbridge.model.errors import NowbridgeError
+from nowbridge.model.plan import Operation, Plan, Refusal, Step
+from nowbridge.replica import rows
+from nowbridge.replica.labels import Labeller
+from nowbridge.replica.layout import Layout
+from nowbridge.replica.spec import Clock, layout_of
+from nowbridge.servicenow import query as queries
+from nowbridge.servicenow import tables as source
+from nowbridge.servicenow.instance import Instance
+from nowbridge.store import hints, write_log, write_tables
+from nowbridge.store import tables as table_store
+from nowbridge.store.database import Database
+from nowbridge.store.leases import Holder
+from nowbridge.store.tables import TableRow
+from nowbridge.store.write_log import End, Entry
+from nowbridge.transport.budget import Purpose
+from nowbridge.transport.purpose import calling_for
+from nowbridge.writethrough import guard
+from nowbridge.writethrough.collected import Change, Column, Unwritable, WritableTable, plan_of
+
+MOST_ROWS = 10_000
+"""Records that one transaction may write, unless the setting says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A replica table that writes know."""
+
+    row: TableRow
+    layout: Layout
+    table: WritableTable
+    references: Mapping[str, str]
+
+    @property
+    def fetched(self) -> tuple[str, ...]:
+        return self.layout.fetched
+
+
+@dataclass(slots=True)
+class Writer:
+    """One connection's writer, as one worker has it open."""
+
+    database: Database
+    instance: Instance
+    connection_id: int
+    holder: Holder
+    labeller: Labeller
+    clock: Clock
+    manner: Manner = field(default_factory=Manner)
+    most_rows: int = MOST_ROWS
+
+    async def carry_out(self, entry: Entry) -> None:
+        """Take one claimed write to its end, or to unknown."""
+        with calling_for(Purpose.WRITE):
+            try:
+                end = await self._end_of(entry)
+            except Unwritable as unwritable:
+                end = End("refused", refusal=unwritable.refusal)
+            except NowbridgeError as error:  # nothing was sent yet: what is sent never raises
+                end = End("refused", refusal=guard.not_reached(error))
+        async with self.database.transaction() as connection:
+            await write_log.finish(connection, entry, end, now=self.clock())
+
+    async def _end_of(self, entry: Entry) -> End:
+        places = await self._places()
+        changes = [Change(*change) for change in entry.changes]
+        plan = plan_of(changes, {place.table.id: place.table for place in places.values()})
+        holders = await self._holders(plan, places)
+        plan = Plan(tuple(_addressed(step, holders[step.sys_id]) for step in plan.steps))
+        refusal = guard.check(plan, {s: found[0].table for s, found in holders.items()}, most_rows=self.most_rows)
+        refusal = refusal or await self._missing_reference(plan, holders)
+        if entry.mode == "plan":
+            return End("done", answer={"steps": _shown(plan, refusal), "rows": {}, "gone": {}, "notices": []})
+        if refusal is not None:
+            return End("refused", refusal=refusal)
+
+        async def begin() -> bool:
+            async with self.database.transaction() as connection:
+                return await write_log.begin(connection, entry, plan, now=self.clock())
+
+        report = await self._delivery(holders).run(plan, begin)
+        return await self._answer(changes, report, holders)
+
+    def _delivery(self, holders: Mapping[str, Sequence[Place]]) -> Delivery:
+        def fields(step: Step) -> tuple[str, ...]:
+            wanted = (name for place in holders[step.sys_id] for name in place.fetched)
+            return tuple(dict.fromkeys(wanted))
+
+        return Delivery(self.instance, self.manner, fields)
+
+    # -- what nobody waits for any more ----------------------------------------------------------------------------
+
+    async def trace(self, entry: Entry) -> End:
+        """Find out what became of a write whose writer died, or whose answers did not come. Everything found: it is done.
+        Nothing, and no transaction of that time can be running any more: it was not carried out. A part: that part is
+        taken back.
+        """
+        steps = steps_of(entry)
+        holders = await self._holders(Plan(steps), await self._places())
+        found = await self._delivery(holders).trace(steps)
+        there = [one for one in found if one is not None]
+        if len(there) == len(found):
+            changes = [Change(*change) for change in entry.changes]
+            return await self._answer(changes, Report(tuple(there)), holders)
+        if entry.sent_at is not None and self.clock() < entry.sent_at + self.look_after:
+            return End("unknown", look_after=self.look_after)
+        if there:
+            await self._send_back([one.step for one in there], holders)
+        await self.bring_in(entry)
+        return End("refused", refusal=guard.not_carried_out(len(there), len(found)))
+
+    async def take_back(self, entry: Entry) -> Literal["reverted", "kept"]:
+        """Take an accepted write back, as far as nobody has changed the records since."""
+        steps = steps_of(entry)
+        holders = await self._holders(Plan(steps), await self._places())
+        return "reverted" if await self._send_back(steps, holders) else "kept"
+
+    async def _send_back(self, steps: Sequence[Step], holders: Mapping[str, Sequence[Place]]) -> bool:
+        """One record at a time, the last first: one that was changed since stays as it is. False if any stayed."""
+        delivery = self._delivery(holders)
+        all_back = True
+        for step in reversed(steps):
+            back = inverse(Outcome(step, Fate.DONE))
+            if back is None:
+                all_back = False
+                continue
+            report = await delivery.run(Plan((back,)), _at_once)
+            all_back = all_back and report.refusal is None and not report.unknown
+        return all_back
+
+    async def bring_in(self, entry: Entry) -> None:
+        """Have the records read back, whatever became of them."""
+        told = [
+            hints.Told(step.table, step.sys_id, step.table, None, None, deleted=step.operation is Operation.DELETE)
+            for step in steps_of(entry)
+        ]
+        async with self.database.transaction() as connection:
+            await hints.add(connection, self.connection_id, told, now=self.clock())
+
+    @property
+    def look_after(self) -> timedelta:
+        return timedelta(seconds=self.manner.longest)
+
+    # -- what there is -------------------------------------------------------------------------------------------
+
+    async def _places(self) -> dict[int, Place]:
+        async with self.database.transaction() as connection:
+            every = await table_store.all_of(connection, self.connection_id)
+            columns = await write_tables.columns(connection, self.connection_id)
+        places = {}
+        for row in every:
+            layout = layout_of(row)
+            types = {column.name: column.pg_type for column in layout.columns}
+            mine = [column for column in columns if column.table_id == row.id and column.name in types]
+            table = WritableTable(
+                row.id,
+                (row.source, *layout.ancestors),
+                {
+                    c.name: Column(c.name, c.source, types[c.name], c.journal, c.read_only, c.mandatory, c.max_length)
+                    for c in mine
+                },
+            )
+            places[row.id] = Place(row, layout, table, {c.source: c.reference for c in mine if c.reference})
+        return places
+
+    async def _holders(self, plan: Plan, places: Mapping[int, Place]) -> dict[str, list[Place]]:
+        """The replica tables in which each record stands, or is going to stand, deepest class first."""
+        holders: dict[str, list[Place]] = {}
+        async with self.database.transaction() as connection:
+            for step in plan.steps:
+                own = next(place for place in places.values() if place.row.source == step.table)
+                holders[step.sys_id] = [p for p in places.values() if p.row.source in own.table.lineage]
+            below = {
+                place.row.id: [
+                    step.sys_id
+                    for step in plan.steps
+                    if step.operation is not Operation.CREATE and step.table in place.table.lineage[1:]
+                ]
+                for place in places.values()
+            }
+            for table_id, sys_ids in below.items():
+                if sys_ids:
+                    place = places[table_id]
+                    for sys_id in await write_tables.held(connection, place.row.relation, sys_ids):
+                        holders[sys_id].append(place)
+        for found in holders.values():
+            found.sort(key=lambda place: -len(place.table.lineage))
+        return holders
+
+    async def _missing_reference(self, plan: Plan, holders: Mapping[str, Sequence[Place]]) -> Refusal | None:
+        """A reference to nothing, which ServiceNow would store as it is (servicenow-api.md 1.7)."""
+        wanted: dict[str, dict[str, str]] = {}
+        new = {step.sys_id for step in plan.steps if step.operation is Operation.CREATE}
+        for step in plan.steps:
+            references = holders[step.sys_id][0].references
+            for name, text in step.fields:
+                for key in filter(None, text.split(",")) if name in references else ():
+                    if key not in new and "@" not in key:
+                        wanted.setdefault(references[name], {})[key] = name
+        for table, keys in wanted.items():
+            async with self.database.transaction() as connection:
+                unknown = [
+                    key
+                    for key in keys
+                    if key not in await write_tables.known(connection, self.connection_id, table, list(keys))
+                ]
+            for first in range(0, len(unknown), source.MOST_IDS):
+                some = unknown[first : first + source.MOST_IDS]
+                count = await source.count(self.instance, table, queries.Query((queries.one_of("sys_id", some),)))
+                if count < len(some):
+                    return guard.reference_to_nothing(table, keys[some[0]], some)
+        return None
+
+    # -- answer --------------------------------------------------------------------------------------------------
+
+    async def _answer(self, changes: Sequence[Change], report: Report, holders: Mapping[str, Sequence[Place]]) -> End:
+        outcome = [_told(one) for one in report.outcomes]
+        if report.unknown:
+            return End("unknown", outcome=outcome, look_after=self.look_after)
+        if report.refusal is not None:
+            refusal = guard.with_fates(report.refusal, report)
+            return End("refused", outcome=outcome, refusal=refusal)
+        if all(one.fate is Fate.NOT_SENT for one in report.outcomes) and report.outcomes:
+            return End("abandoned")
+        latest = {one.step.sys_id: one for one in report.outcomes}
+        written: dict[int, list[Record]] = {}
+        gone: dict[str, list[dict[str, Any]]] = {}
+        for sys_id, one in latest.items():
+            for place in holders[sys_id]:
+                if one.step.operation is Operation.DELETE:
+                    at = (one.at or await self.instance.server_now()).isoformat()
+                    gone.setdefault(str(place.row.id), []).append({"sys_id": sys_id, "at": at, "record": {}})
+                elif one.record is not None:
+                    written.setdefault(place.row.id, []).append(one.record)
+        places = {place.row.id: place for found in holders.values() for place in found}
+        answer = {
+            "rows": {str(t): await self._rows(places[t].layout, records) for t, records in written.items()},
+            "gone": gone,
+            "said": said_of(changes),
+            "notices": [guard.overwritten(one) for one in report.outcomes if one.differences],
+            "steps": [],
+        }
+        return End("done", outcome=outcome, answer=answer)
+
+    async def _rows(self, layout: Layout, records: Sequence[Record]) -> list[dict[str, str | None]]:
+        """Records as replica rows, labels included, each value in the text form that Postgres reads."""
+        page = {name: [record.get(name, "") for record in records] for name in layout.fetched}
+        labels = await self.labeller.words(layout, page)
+        columns = rows.copy_columns(layout, page, len(records), labels)
+        names = [column.name for column in layout.loaded]
+        return [
+            {name: text or None for name, text in zip(names, texts, strict=True)}
+            for texts in zip(*columns, strict=True)
+        ]
+
+
+async def _at_once() -> bool:
+    return True
+
+
+def steps_of(entry: Entry) -> tuple[Step, ...]:
+    """The steps that were sent for a write."""
+    return msgspec.convert(entry.plan, Plan).steps if entry.plan is not None else ()
+
+
+def said_of(changes: Sequence[Change]) -> dict[str, dict[str, Any]]:
+    """What the client itself changed, by table and record: the first value before and the last after, for the feed."""
+    said: dict[str, dict[str, Any]] = {}
+    for change in changes:
+        of_table = said.setdefault(str(change.table_id), {})
+        record = of_table.setdefault(change.sys_id, {"operation": change.operation, "changes": {}})
+        for name, (before, after) in change.values.items():
+            first = record["changes"].get(name, (before, after))[0]
+            record["changes"][name] = [first, after]
+    return said
+
+
+def _addressed(step: Step, holders: Sequence[Place]) -> Step:
+    """The step, sent to the deepest class that we know the record to be of: its answer has the columns of all."""
+    table = holders[0].row.source
+    return (
+        step if table == step.table else Step(step.operation, table, step.sys_id, step.fields, step.base, step.journals)
+    )
+
+
+def _shown(plan: Plan, refusal: Refusal | None) -> list[dict[str, Any]]:
+    """A plan as rows for plan_write: the calls, in the order in which they would be sent."""
+    steps = [step for stage in stages(plan) for step in stage]
+    shown = []
+    for number, step in enumerate(steps, 1):
+        request = request_of(step, ())
+        fields = step.written | dict(step.journals)
+        shown.append(
+            {"step": number, "method": request.method, "path": request.path, "fields": fields, "refusal": None}
+        )
+    if refusal is not None:
+        shown.append({"step": None, "method": None, "path": None, "fields": None, "refusal": refusal.message})
+    return shown
+
+
+def _told(one: Outcome) -> dict[str, Any]:
+    """An outcome for the log."""
+    return {
+        "operation": one.step.operation.value,
+        "table": one.step.table,
+        "sys_id": one.step.sys_id,
+        "fate": one.fate.value,
+        "version": None if one.record is None else one.record.get("sys_mod_count"),
+        "refusal": None if one.refusal is None else one.refusal.message,
+        "detail": None if one.refusal is None else one.refusal.detail,
+    }

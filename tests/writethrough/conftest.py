@@ -1,0 +1,80 @@
+"""A writable replica of the twin, and SQL users on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from nowbridge.store import loopback, sql_users, write_log
+from nowbridge.store.provision import ROLE, as_role
+from nowbridge.writethrough.enable import enable_writes
+from nowbridge.writethrough.writer import Writer
+from tests.support.replica import Bench
+
+PASSWORD = "for this test only"
+
+
+@dataclass(slots=True)
+class Writing:
+    """The bench with SQL writes on, and one writer at work."""
+
+    bench: Bench
+    dsn: str
+    writer: Writer
+
+    async def connect(self, user: str = "ada") -> AsyncConnection[TupleRow]:
+        return await AsyncConnection.connect(as_role(self.dsn, user, PASSWORD), autocommit=True)
+
+    async def add_user(self, name: str, *, writes: bool, tables: list[str] | None = None) -> None:
+        async with self.bench.database.transaction() as connection:
+            await sql_users.add(connection, name, PASSWORD, writes=writes, tables=tables, now=self.bench.now())
+
+    async def work(self) -> None:
+        """One writer, until it is cancelled: what a worker's loop does."""
+        async with await AsyncConnection.connect(self.dsn, autocommit=True) as listening:
+            await listening.execute(f"LISTEN {write_log.CHANNEL}")
+            running: set[asyncio.Task[None]] = set()
+            while True:
+                for entry in await self.claimed():
+                    task = asyncio.create_task(self.writer.carry_out(entry))
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+                async for _ in listening.notifies(timeout=0.2, stop_after=1):
+                    pass
+
+    async def claimed(self) -> list[write_log.Entry]:
+        async with self.bench.database.transaction() as connection:
+            return await write_log.claim(
+                connection, self.bench.connection_id, self.writer.holder, now=self.bench.now(), limit=50
+            )
+
+    def incident(self, sys_id: str) -> dict[str, str]:
+        found = self.bench.twin.instance.records.read("incident", sys_id)
+        assert found is not None
+        return dict(found.values)
+
+
+@pytest.fixture
+async def writing(bench: Bench, database_dsn: str) -> AsyncIterator[Writing]:
+    """Incidents, writable, with a user `ada` who may write."""
+    bench.make_incidents(3, state="1", category="inquiry")
+    await bench.load("incident")
+    loopback.ensure(database_dsn)
+    await enable_writes(bench.database, bench.replica.instance, bench.connection_id, ROLE)
+    replica = bench.replica
+    writer = Writer(bench.database, replica.instance, bench.connection_id, replica.holder, replica.labeller, bench.now)
+    made = Writing(bench, database_dsn, writer)
+    await made.add_user("ada", writes=True)
+    working = asyncio.create_task(made.work())
+    yield made
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    async with bench.database.transaction() as connection:
+        cursor = await connection.execute("SELECT name FROM nowbridge.sql_user")
+        for (name,) in await cursor.fetchall():
+            await sql_users.remove(connection, name)
