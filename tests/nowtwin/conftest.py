@@ -1,6 +1,9 @@
+from collections.abc import Iterator
+
 import pytest
 
 from nowtwin.testing import RunningServer
+from tests.nowtwin.hook import Hook, listening
 from tests.nowtwin.imports import make_incident_import
 from tests.nowtwin.talk import Talk
 
@@ -15,3 +18,10 @@ def talk(twin: RunningServer) -> Talk:
 def incidents(talk: Talk) -> str:
     """A staging table with a map to incident; the sys_id of the map."""
     return make_incident_import(talk)
+
+
+@pytest.fixture
+def hook(talk: Talk) -> Iterator[Hook]:
+    """A server that scripts of the twin may call."""
+    with listening(talk) as noted:
+        yield noted
