@@ -1,5 +1,6 @@
 """The pytest plugin, as another project would use it (docs/nowtwin.md; ours, no counterpart on the platform)."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -90,6 +91,18 @@ def test_a_wrong_configuration_is_told_in_words(
     result = _pytest(pytester, monkeypatch)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*{words}*"])
+
+
+def test_the_documented_tests_run_as_they_stand(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in parallel, where each process has an instance of its own."""
+    pytest.importorskip("requests", reason="the documented tests use requests")
+    section = (ROOT / "docs" / "nowtwin.md").read_text().split("### With pytest", 1)[1].split("\n## ", 1)[0]
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == 2
+    pytester.makepyfile("\n".join(blocks))
+    _pytest(pytester, monkeypatch).assert_outcomes(passed=2)
+    pytest.importorskip("xdist", reason="pytest-xdist is not here")
+    _pytest(pytester, monkeypatch, "-p", "xdist.plugin", "-n", "2").assert_outcomes(passed=2)
 
 
 def test_a_suite_without_the_fixture_starts_nothing(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pysnc
 import pytest
 from pysnc.auth import ServiceNowClientCredentialsFlow, ServiceNowPasswordGrantFlow
-from pysnc.exceptions import AuthenticationException, RequestException, RoleException
+from pysnc.exceptions import AuthenticationException, NotFoundException, RequestException, RoleException
 
 from nowtwin.fault_answers import CANCELLED
 from nowtwin.faults import FaultRule
@@ -171,6 +171,7 @@ def test_a_query_too_long_for_a_url_goes_through_the_batch_api(site: Site, clien
     record.query()
     assert len(record) == 350
     assert len({str(entry.sys_id) for entry in record}) == 350
+    assert {call.path for call in site.instance.calls.entries if call.method == "POST"} == {"/api/now/v1/batch"}
 
 
 def test_a_record_is_inserted_read_changed_and_deleted(client: pysnc.ServiceNowClient) -> None:
@@ -223,8 +224,6 @@ def test_a_password_is_shown_as_stars(site: Site, client: pysnc.ServiceNowClient
 def test_many_records_are_updated_and_deleted_through_the_batch_api(site: Site, client: pysnc.ServiceNowClient) -> None:
     load_incidents(site, 30)
     record = client.GlideRecord("incident")
-    record.add_query("numberINC0000001^ORnumber", "INC0000002")
-    record = client.GlideRecord("incident")
     record.query()
     while record.next():
         record.short_description = f"changed {record.number}"
@@ -235,6 +234,8 @@ def test_many_records_are_updated_and_deleted_through_the_batch_api(site: Site, 
     record.query()
     assert record.delete_multiple()
     assert site.instance.count("incident") == 20
+    writes = {call.path for call in site.instance.calls.entries if call.method != "GET"}
+    assert writes == {"/api/now/v1/batch"}
 
 
 def test_attachments_are_added_listed_read_and_deleted(
@@ -272,6 +273,31 @@ def test_errors_become_the_exceptions_that_pysnc_knows(site: Site, client: pysnc
     record.name = "x"
     with pytest.raises(RoleException):
         record.insert()
+
+
+def test_what_the_platform_refuses_has_its_words(site: Site, client: pysnc.ServiceNowClient) -> None:
+    load_incidents(site, 1)
+    record = client.GlideRecord("incident")
+    assert record.get("number", "INC0000000")
+    record.state = "7"
+    with pytest.raises(RoleException, match="The following fields are mandatory: Resolution code, Resolution notes"):
+        record.update()
+    assert site.instance.count("incident", "state=7") == 0
+    site.instance.delete("incident", f"{0:032x}")
+    with pytest.raises(NotFoundException, match="Record doesn't exist or ACL restricts the record retrieval"):
+        record.delete()
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_call_that_should_be_made_again_is(site: Site, client: pysnc.ServiceNowClient, status: int) -> None:
+    load_incidents(site, 3)
+    rule = FaultRule(kind="status", status=status, headers={"Retry-After": "0"}, table="incident", count=2)
+    site.instance.faults.arm([rule])
+    record = client.GlideRecord("incident")
+    record.query()
+    assert len(record) == 3
+    statuses = [call.status for call in site.instance.calls.entries if call.path == "/api/now/table/incident"]
+    assert statuses == [status, status, 200]
 
 
 def test_a_cancelled_transaction_is_recognised_when_nothing_was_delivered(

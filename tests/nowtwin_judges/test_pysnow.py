@@ -1,5 +1,7 @@
 """pysnow, the oldest client of them all, as a judge: its stories run in an environment of their own, over HTTPS."""
 
+import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,15 @@ def test_errors_have_the_status_and_body_that_pysnow_shows(tell: Tell) -> None:
         "status": 400,
         "body": {"error": {"message": "Invalid table no_such_table", "detail": None}, "status": "failure"},
     }
-    assert (told["path"]["status"], told["password"]["status"]) == (400, 401)
+    assert told["path"]["status"] == 400
+    assert told["path"]["body"]["error"]["message"] == "Requested URI does not represent any resource"
+    assert told["password"] == {
+        "status": 401,
+        "body": {
+            "error": {"message": "User Not Authenticated", "detail": "Required to provide Auth information"},
+            "status": "failure",
+        },
+    }
     assert told["none"] is None
 
 
@@ -111,10 +121,13 @@ def test_counts_by_group(site: Site, tell: Tell) -> None:
 
 
 def test_a_batch_answers_each_item(site: Site, tell: Tell) -> None:
+    site.instance.load("incident", [{"number": "INC1"}])
     answer = tell("batch")
     assert answer["batch_request_id"] == "7"
     assert sorted(item["id"] for item in answer["serviced_requests"]) == ["0", "1", "2"]
     assert {item["status_code"] for item in answer["serviced_requests"]} == {200}
+    bodies = [json.loads(base64.b64decode(item["body"])) for item in answer["serviced_requests"]]
+    assert [[row["number"] for row in body["result"]] for body in bodies] == [["INC1"]] * 3
     assert answer["unserviced_requests"] == []
 
 
