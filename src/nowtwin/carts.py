@@ -26,6 +26,7 @@ class Carts:
     def add(self, line: Line) -> None:
         cart = self.cart_id()
         values = {"cart": cart, "cat_item": line.item["sys_id"], "quantity": str(line.quantity), "active": "true"}
+        values |= {"order_guide": line.guide} if line.guide else {}
         sys_id = self._instance.records.new_id()
         self._instance.load("sc_cart_item", [values | {"sys_id": sys_id}])
         variables = {row["name"]: row["sys_id"] for row in variables_of(self._instance, line.item["sys_id"])}
@@ -45,17 +46,20 @@ class Carts:
         }
         return [found[sys_id] for sys_id in ids]
 
+    def lines(self) -> list[tuple[Row, Line]]:
+        return [(row, self.line(row)) for row in self.rows()]
+
     def line(self, row: Row) -> Line:
         item = item_of(self._instance, row["cat_item"])
         names = {variable["sys_id"]: variable["name"] for variable in variables_of(self._instance, item["sys_id"])}
         options = select(self._instance, "sc_item_option", parse(f"cart_item={row['sys_id']}"))
         answers = {names[o["item_option_new"]]: o["value"] for o in options if o["item_option_new"] in names}
-        return Line(item, int(row["quantity"] or 1), answers)
+        return Line(item, int(row["quantity"] or 1), answers, row["order_guide"])
 
     def change(self, row: Row, quantity: int, answers: Mapping[str, str]) -> None:
         line = self.line(row)
         self.remove(row)
-        self.add(Line(line.item, quantity, {**line.answers, **answers}))
+        self.add(Line(line.item, quantity, {**line.answers, **answers}, line.guide))
 
     def remove(self, row: Row) -> None:
         for option in select(self._instance, "sc_item_option", parse(f"cart_item={row['sys_id']}"), ("sys_id",)):

@@ -27,14 +27,15 @@ class Line:
     quantity: int
     answers: Mapping[str, str]
     """By the name of the variable."""
+    guide: str = ""
+    """The order guide that it came from."""
 
 
 def item_of(instance: Instance, sys_id: str) -> Row:
-    """An active catalogue item with all columns. Raises Refused 404."""
-    for table in ("sc_cat_item", "sc_cat_item_producer"):
-        rows = select(instance, table, equalities({"sys_id": sys_id}))
-        if rows and rows[0].get("active", "") != "false":
-            return rows[0] | {"sys_class_name": rows[0].get("sys_class_name") or table}
+    """An active catalogue item, record producer or order guide. Raises Refused 404."""
+    rows = select(instance, "sc_cat_item", equalities({"sys_id": sys_id}))
+    if rows and rows[0].get("active", "") != "false":
+        return rows[0] | {"sys_class_name": rows[0].get("sys_class_name") or "sc_cat_item"}
     raise Refused(404, "No Record found", "Record doesn't exist or ACL restricts the record retrieval")
 
 
@@ -97,6 +98,7 @@ class Orders:
                 "request": request.sys_id,
                 "parent": request.sys_id,
                 "cat_item": line.item["sys_id"],
+                "order_guide": line.guide,
                 "short_description": line.item.get("short_description") or line.item["name"],
                 "quantity": str(line.quantity),
                 "price": _amount(price_of(line)),

@@ -1,6 +1,6 @@
 """The Service Catalog API (c_ServiceCatalogAPI.md; servicenow-api.md 11.1): catalogs, items, ordering, the cart.
 
-Not emulated: order guides, record producers' submit, wish lists, delegation, UI policies and scripts of items.
+Order guides: `order_guides`. Not emulated: record producers' submit, wish lists, delegation, UI policies and scripts of items.
 """
 
 import re
@@ -19,8 +19,9 @@ from nowtwin.records import Record
 from nowtwin.selecting import Row, select
 from nowtwin.values import number_of, text_of
 
-_ROOT = r"/api/sn_sc(?:/v\d)?/servicecatalog"
+ROOT = r"/api/sn_sc(?:/v\d)?/servicecatalog"
 _LIMIT = 10
+_KINDS = {"sc_cat_item_producer": "record_producer", "sc_cat_item_guide": "order_guide"}
 _TYPES = {
     "1": ("yes_no", "Yes / No"),
     "2": ("multi_line_text", "Multi Line Text"),
@@ -42,13 +43,13 @@ _TYPES = {
 
 
 def list_catalogs(instance: Instance, request: Request, _found: "re.Match[str]") -> Answer:
-    _only(request, "GET", "HEAD")
+    allow_only(request, "GET", "HEAD")
     rows = select(instance, "sc_catalog", parse("active!=false^ORDERBYtitle"))
     return json_answer(200, {"result": [_catalog(instance, row) for row in rows]}, rows=len(rows))
 
 
 def read_catalog(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
-    _only(request, "GET", "HEAD")
+    allow_only(request, "GET", "HEAD")
     row = _row(instance, "sc_catalog", found["sys_id"])
     top = select(instance, "sc_category", parse(f"sc_catalog={row['sys_id']}^parentISEMPTY^active!=false^ORDERBYtitle"))
     categories = [
@@ -76,7 +77,7 @@ def _catalog(instance: Instance, row: Row) -> dict[str, Any]:
 
 
 def read_category(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
-    _only(request, "GET", "HEAD")
+    allow_only(request, "GET", "HEAD")
     row = _row(instance, "sc_category", found["sys_id"])
     below = select(instance, "sc_category", parse(f"parent={row['sys_id']}^ORDERBYtitle"), ("title",))
     result = {
@@ -95,7 +96,7 @@ def read_category(instance: Instance, request: Request, found: "re.Match[str]") 
 
 def list_items(instance: Instance, request: Request, _found: "re.Match[str]") -> Answer:
     """Active items: `sysparm_text`, `sysparm_category`, `sysparm_catalog`, `sysparm_limit` (10), `sysparm_offset`."""
-    _only(request, "GET", "HEAD")
+    allow_only(request, "GET", "HEAD")
     clauses = ["active!=false"]
     for name, condition in (("sysparm_category", "category={}"), ("sysparm_catalog", "sc_catalogsLIKE{}")):
         if request.param(name):
@@ -111,16 +112,21 @@ def list_items(instance: Instance, request: Request, _found: "re.Match[str]") ->
 
 
 def read_item(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
-    _only(request, "GET", "HEAD")
+    allow_only(request, "GET", "HEAD")
     row = item_of(instance, found["sys_id"])
+    return json_answer(200, {"result": item_detail(instance, row)}, rows=1)
+
+
+def item_detail(instance: Instance, row: Row) -> dict[str, Any]:
+    """An item with its prices, its place in the catalog and its variables."""
     category = instance.read("sc_category", row.get("category", "")) or {}
-    result = _item(instance, row) | {
-        "price": _money(row.get("price", "")),
-        "localized_price": _money(row.get("price", "")),
+    return _item(instance, row) | {
+        "price": money(row.get("price", "")),
+        "localized_price": money(row.get("price", "")),
         "price_currency": "USD",
         "local_currency": "USD",
-        "recurring_price": _money(row.get("recurring_price", "")),
-        "localized_recurring_price": _money(row.get("recurring_price", "")),
+        "recurring_price": money(row.get("recurring_price", "")),
+        "localized_recurring_price": money(row.get("recurring_price", "")),
         "recurring_price_currency": "USD",
         "recurring_frequency": row.get("recurring_frequency") or None,
         "categories": [_parentage(instance, category)] if category else [],
@@ -129,11 +135,10 @@ def read_item(instance: Instance, request: Request, found: "re.Match[str]") -> A
         "client_script": {"onChange": [], "onSubmit": [], "onLoad": []},
         "data_lookup": [],
     }
-    return json_answer(200, {"result": result}, rows=1)
 
 
 def read_variables(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
-    _only(request, "GET", "HEAD")
+    allow_only(request, "GET", "HEAD")
     variables = _variables(instance, item_of(instance, found["sys_id"])["sys_id"])
     return json_answer(200, {"result": variables}, rows=len(variables))
 
@@ -148,7 +153,7 @@ def _item(instance: Instance, row: Row) -> dict[str, Any]:
         "short_description": row.get("short_description") or None,
         "description": row.get("description", ""),
         "sys_class_name": row.get("sys_class_name") or "sc_cat_item",
-        "type": "record_producer" if producer else "catalog_item",
+        "type": _KINDS.get(row.get("sys_class_name", ""), "catalog_item"),
         "category": {"sys_id": row.get("category", ""), "title": category.get("title", "")},
         "catalogs": [
             {"sys_id": sys_id, "title": (instance.read("sc_catalog", sys_id) or {}).get("title", "")}
@@ -223,10 +228,10 @@ def _variable(instance: Instance, row: Row) -> dict[str, Any]:
 
 def order_now(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
     """Order one item at once; the answer names the request."""
-    _only(request, "POST")
+    allow_only(request, "POST")
     body = json_object(request.body)
     with instance.storage.lock:
-        made = _place(instance, request, [_line(instance, found["sys_id"], body)], body)
+        made = place_order(instance, request, [line_in(instance, found["sys_id"], body)], body)
     number = made.values.get("number", "")
     result = {
         "sys_id": made.sys_id,
@@ -240,7 +245,7 @@ def order_now(instance: Instance, request: Request, found: "re.Match[str]") -> A
     return json_answer(200, {"result": result}, rows=1)
 
 
-def _line(instance: Instance, sys_id: str, body: Mapping[str, Any]) -> Line:
+def line_in(instance: Instance, sys_id: str, body: Mapping[str, Any]) -> Line:
     answers = body.get("variables") or {}
     if not isinstance(answers, dict):
         raise Refused(400, "Exception while reading request", "variables is not a JSON object")
@@ -248,7 +253,7 @@ def _line(instance: Instance, sys_id: str, body: Mapping[str, Any]) -> Line:
     return line_of(instance, sys_id, text_of(body.get("sysparm_quantity")), texts)
 
 
-def _place(instance: Instance, request: Request, lines: list[Line], body: Mapping[str, Any]) -> Record:
+def place_order(instance: Instance, request: Request, lines: list[Line], body: Mapping[str, Any]) -> Record:
     """Raises Refused 400 for an unknown person to request for."""
     asked = text_of(body.get("sysparm_requested_for") or body.get("requested_for")) or request.caller.sys_id
     if instance.records.read("sys_user", asked) is None:
@@ -259,23 +264,23 @@ def _place(instance: Instance, request: Request, lines: list[Line], body: Mappin
 
 
 def add_to_cart(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
-    _only(request, "POST")
+    allow_only(request, "POST")
     with instance.storage.lock:
-        line = _line(instance, found["sys_id"], json_object(request.body))
+        line = line_in(instance, found["sys_id"], json_object(request.body))
         carts = Carts(instance, request.caller)
         carts.add(line)
         return json_answer(200, {"result": _cart(carts)}, rows=1)
 
 
 def cart(instance: Instance, request: Request, _found: "re.Match[str]") -> Answer:
-    _only(request, "GET", "HEAD")
+    allow_only(request, "GET", "HEAD")
     with instance.storage.lock:
         return json_answer(200, {"result": _cart(Carts(instance, request.caller))}, rows=1)
 
 
 def cart_line(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
     """Change or remove one line of the caller's cart."""
-    _only(request, "PUT", "DELETE")
+    allow_only(request, "PUT", "DELETE")
     with instance.storage.lock:
         carts = Carts(instance, request.caller)
         row = next((row for row in carts.rows() if row["sys_id"] == found["sys_id"]), None)
@@ -286,13 +291,13 @@ def cart_line(instance: Instance, request: Request, found: "re.Match[str]") -> A
             return Answer(204, content_type=None, rows=1)
         body = {"sysparm_quantity": row["quantity"], **json_object(request.body)}
         known = {"variables": {**carts.line(row).answers, **(body.get("variables") or {})}}
-        line = _line(instance, row["cat_item"], {**body, **known})
+        line = line_in(instance, row["cat_item"], {**body, **known})
         carts.change(row, line.quantity, line.answers)
         return json_answer(200, {"result": _cart(carts)}, rows=1)
 
 
 def empty_cart(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
-    _only(request, "DELETE")
+    allow_only(request, "DELETE")
     with instance.storage.lock:
         carts = Carts(instance, request.caller)
         if carts.cart_id() != found["sys_id"]:
@@ -303,41 +308,45 @@ def empty_cart(instance: Instance, request: Request, found: "re.Match[str]") -> 
 
 def submit_order(instance: Instance, request: Request, _found: "re.Match[str]") -> Answer:
     """Order what is in the cart, in one request (two-step checkout is off)."""
-    _only(request, "POST")
+    allow_only(request, "POST")
     with instance.storage.lock:
         carts = Carts(instance, request.caller)
         lines = [carts.line(row) for row in carts.rows()]
         if not lines:
             raise Refused(400, "Cart is empty", "")
-        made = _place(instance, request, lines, json_object(request.body))
+        made = place_order(instance, request, lines, json_object(request.body))
         carts.empty()
     result = {"request_number": made.values.get("number", ""), "request_id": made.sys_id}
     return json_answer(200, {"result": result}, rows=1)
 
 
 def _cart(carts: Carts) -> dict[str, Any]:
-    pairs = [(row, carts.line(row)) for row in carts.rows()]
+    pairs = carts.lines()
     return {
         "cart_id": carts.cart_id(),
-        "subtotal": _money(str(sum(price_of(line) for _, line in pairs))),
-        "items": [
-            {
-                "catalog_item_id": line.item["sys_id"],
-                "cart_item_id": row["sys_id"],
-                "item_name": line.item["name"],
-                "quantity": str(line.quantity),
-                "price": _money(line.item.get("price", "")),
-                "localized_price": _money(line.item.get("price", "")),
-                "recurring_price": _money(line.item.get("recurring_price", "")),
-                "localized_recurring_price": _money(line.item.get("recurring_price", "")),
-                "recurring_frequency": line.item.get("recurring_frequency") or None,
-            }
-            for row, line in pairs
-        ],
+        "subtotal": money(str(sum(price_of(line) for _, line in pairs))),
+        "items": cart_lines(carts),
     }
 
 
-def _money(text: str) -> str:
+def cart_lines(carts: Carts) -> list[dict[str, Any]]:
+    return [
+        {
+            "catalog_item_id": line.item["sys_id"],
+            "cart_item_id": row["sys_id"],
+            "item_name": line.item["name"],
+            "quantity": str(line.quantity),
+            "price": money(line.item.get("price", "")),
+            "localized_price": money(line.item.get("price", "")),
+            "recurring_price": money(line.item.get("recurring_price", "")),
+            "localized_recurring_price": money(line.item.get("recurring_price", "")),
+            "recurring_frequency": line.item.get("recurring_frequency") or None,
+        }
+        for row, line in carts.lines()
+    ]
+
+
+def money(text: str) -> str:
     return f"${number_of(text) or 0:,.2f}"
 
 
@@ -348,23 +357,23 @@ def _row(instance: Instance, table: str, sys_id: str) -> Row:
     return rows[0]
 
 
-def _only(request: Request, *methods: str) -> None:
+def allow_only(request: Request, *methods: str) -> None:
     if request.method not in methods:
         raise Refused(405, "Method not supported", f"{request.method} is not supported here")
 
 
-_SYS_ID = r"/(?P<sys_id>[^/]+)"
+SYS_ID = r"/(?P<sys_id>[^/]+)"
 ROUTES = (
-    (re.compile(_ROOT + r"/catalogs/?"), list_catalogs),
-    (re.compile(_ROOT + r"/catalogs" + _SYS_ID + r"/?"), read_catalog),
-    (re.compile(_ROOT + r"/categories" + _SYS_ID + r"/?"), read_category),
-    (re.compile(_ROOT + r"/items/?"), list_items),
-    (re.compile(_ROOT + r"/items" + _SYS_ID + r"/?"), read_item),
-    (re.compile(_ROOT + r"/items" + _SYS_ID + r"/variables/?"), read_variables),
-    (re.compile(_ROOT + r"/items" + _SYS_ID + r"/order_now/?"), order_now),
-    (re.compile(_ROOT + r"/items" + _SYS_ID + r"/add_to_cart/?"), add_to_cart),
-    (re.compile(_ROOT + r"/cart/?"), cart),
-    (re.compile(_ROOT + r"/cart/submit_order/?"), submit_order),
-    (re.compile(_ROOT + r"/cart" + _SYS_ID + r"/?"), cart_line),
-    (re.compile(_ROOT + r"/cart" + _SYS_ID + r"/empty/?"), empty_cart),
+    (re.compile(ROOT + r"/catalogs/?"), list_catalogs),
+    (re.compile(ROOT + r"/catalogs" + SYS_ID + r"/?"), read_catalog),
+    (re.compile(ROOT + r"/categories" + SYS_ID + r"/?"), read_category),
+    (re.compile(ROOT + r"/items/?"), list_items),
+    (re.compile(ROOT + r"/items" + SYS_ID + r"/?"), read_item),
+    (re.compile(ROOT + r"/items" + SYS_ID + r"/variables/?"), read_variables),
+    (re.compile(ROOT + r"/items" + SYS_ID + r"/order_now/?"), order_now),
+    (re.compile(ROOT + r"/items" + SYS_ID + r"/add_to_cart/?"), add_to_cart),
+    (re.compile(ROOT + r"/cart/?"), cart),
+    (re.compile(ROOT + r"/cart/submit_order/?"), submit_order),
+    (re.compile(ROOT + r"/cart" + SYS_ID + r"/?"), cart_line),
+    (re.compile(ROOT + r"/cart" + SYS_ID + r"/empty/?"), empty_cart),
 )
