@@ -44,16 +44,15 @@ class TableLoader:
         *,
         label_tables: Sequence[str] = (),
         descendants: Sequence[Descendant] = (),
-        narrowed: tuple[Layout, str] | None = None,
+        narrowed: Layout | None = None,
     ) -> None:
         """`label_tables` are the tables whose references this table's records may be: itself and its ancestors;
-        `descendants` the replica tables of its classes. `narrowed`: a layout that is less than the table's, and a name
-        for it.
+        `descendants` the replica tables of its classes. `narrowed`: a layout that is less than the table's.
         """
         self.row = row
         self.descendants = tuple(descendants)
-        self.layout, part = narrowed or (layout_of(row), "")
-        self.target: Target = target_of(row, self.layout, part=part)
+        self.layout: Layout = narrowed or layout_of(row)
+        self.target: Target = target_of(row, self.layout, narrowed=narrowed is not None)
         self._known_absent = self.layout.unreadable
         self._parts: dict[frozenset[str], TableLoader] = {}
         self._told: frozenset[str] = frozenset()
@@ -119,14 +118,14 @@ class TableLoader:
 
         return await self._load(page, write, then)
 
-    def narrow(self, layout: Layout, name: str) -> TableLoader:
+    def narrow(self, layout: Layout) -> TableLoader:
         """A loader of the same table that leaves the other columns alone."""
         return TableLoader(
             self.row,
             self._labeller,
             label_tables=self._label_tables,
             descendants=self.descendants,
-            narrowed=(layout, name),
+            narrowed=layout,
         )
 
     def parts(self, page: Page) -> list[tuple[TableLoader, Page]]:
@@ -140,7 +139,7 @@ class TableLoader:
                 found.append((self, rows_of_it))
                 continue
             if lacking not in self._parts:
-                self._parts[lacking] = self.narrow(self.layout.without(lacking), f"_{len(self._parts)}")
+                self._parts[lacking] = self.narrow(self.layout.without(lacking))
             found.append((self._parts[lacking], rows_of_it))
         return found
 
@@ -155,13 +154,20 @@ class TableLoader:
 
     async def fill(self, page: Page, after: AfterRows) -> int:
         """Values of this loader's columns into the rows that are held in the page's version."""
+        filled = 0
+        *earlier, (loader, rows_of_it) = self.parts(page)
+        for part, rows_of_part in earlier:
+            filled += await part.fill_part(rows_of_part, _nothing)
+        return filled + await loader.fill_part(rows_of_it, after)
 
-        async def write(connection: Connection, encoded: Encoded, count: int) -> int:
-            del count
-            await load.stage(connection, self.target, encoded)
-            return await columns.fill_rows(connection, self.target)
+    async def fill_part(self, page: Page, after: AfterRows) -> int:
+        """As `fill`, of rows that lack nothing that this loader loads."""
+        return await self._load(page, self._fill, after)
 
-        return await self._load(page, write, after)
+    async def _fill(self, connection: Connection, encoded: Encoded, count: int) -> int:
+        del count
+        await load.stage(connection, self.target, encoded)
+        return await columns.fill_rows(connection, self.target)
 
     async def stage(self, connection: Connection, page: Page) -> None:
         """Put a page beside the table for comparison, inside the caller's transaction, at whose end it is gone."""

@@ -21,7 +21,7 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import PageRequest
 from nowbridge.servicenow.wire import PageDecoder
-from nowbridge.store import duties, tables, tombstones, watches
+from nowbridge.store import classes, duties, tables, tombstones, watches
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.duties import DutyLease
 from nowbridge.store.watches import Watch
@@ -124,6 +124,19 @@ class Deletes:
         return Settled(
             settled.gone, settled.unseen, settled.removed, settled.held, settled.calls + journal.calls + calls
         )
+
+    async def settle_moved(self, lease: DutyLease, loader: TableLoader) -> Settled:
+        """Look at rows whose class has changed, and remove those that are no longer of this table. They are not deleted
+        in ServiceNow: they are in the table of their new class, and in the parent's.
+        """
+        async with self.database.transaction() as connection:
+            moved = await classes.moved(connection, lease.table_id)
+        settled = await self.settle(loader, Named(moved, "reclassified"), lease=lease)
+        async with self.database.transaction() as connection:
+            await duties.require(connection, lease)
+            if settled.held is None:
+                await classes.settled(connection, lease.table_id, moved)
+        return settled
 
     async def look_at(
         self, loader: TableLoader, sys_ids: Collection[str], known: Collection[str], most: rules.Limits

@@ -109,13 +109,13 @@ def apply(layout: Layout, planned: Layout, changes: Sequence[Change], terms: Ter
 
 def filled(layout: Layout, sources: Collection[str]) -> Layout:
     """The layout when these source columns have been filled."""
-    return _with_states(layout, sources, ColumnState.FILLING, ColumnState.LIVE)
-
-
-def hidden(layout: Layout, sources: Collection[str]) -> Layout:
-    """The layout when the account turns out not to see these columns."""
-    live = _with_states(layout, sources, ColumnState.LIVE, ColumnState.UNREADABLE)
-    return _with_states(live, sources, ColumnState.FILLING, ColumnState.UNREADABLE)
+    done = [
+        msgspec.structs.replace(c, state=ColumnState.LIVE)
+        if c.source in sources and c.state is ColumnState.FILLING
+        else c
+        for c in layout.columns
+    ]
+    return msgspec.structs.replace(layout, columns=tuple(done))
 
 
 def swapped(layout: Layout, sources: Collection[str]) -> tuple[Layout, list[tuple[str, str]]]:
@@ -225,16 +225,6 @@ def _free(base: str, columns: Iterable[ReplicaColumn]) -> str:
     taken = {c.name for c in columns}
     candidates = (base if at == 1 else f"{base}_{at}" for at in count(1))
     return next(name for name in candidates if not {pg_name(name), pg_name(f"{name}__value")} & taken)
-
-
-def _with_states(layout: Layout, sources: Collection[str], was: ColumnState, now: ColumnState) -> Layout:
-    return msgspec.structs.replace(
-        layout,
-        columns=tuple(
-            msgspec.structs.replace(c, state=now) if c.source in sources and c.state is was else c
-            for c in layout.columns
-        ),
-    )
 
 
 Columns = list[ReplicaColumn]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from nowbridge.model.errors import Park, Stop
 from nowbridge.model.schema import Choice
-from nowbridge.replica.layout import LabelKind, Layout, Role
+from nowbridge.replica.layout import LabelKind, Layout
 from nowbridge.replica.rows import Labels, referenced
 from nowbridge.replica.spec import Clock, layout_of
 from nowbridge.servicenow import tables
@@ -214,10 +214,9 @@ def choice_tables(layouts: Iterable[Layout]) -> list[str]:
 
 def label_columns(layout: Layout, table: str) -> list[tuple[str, str, bool]]:
     """The columns of a layout that show labels of `table`'s records: (shown, stored, many)."""
-    stored = {c.source: c.name for c in layout.columns if c.role is Role.VALUE}
     return [
-        (column.name, stored[column.source], column.labels.kind is LabelKind.LIST)
-        for column in layout.columns
+        (column.name, layout.stored_beside(column).name, column.labels.kind is LabelKind.LIST)
+        for column in layout.loaded
         if column.labels is not None and column.labels.kind is not LabelKind.CHOICE and column.labels.table == table
     ]
 

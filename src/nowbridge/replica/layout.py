@@ -175,7 +175,7 @@ class Layout(msgspec.Struct, frozen=True):
 def plan_layout(table: Table, selection: Selection = EVERY_COLUMN) -> Layout:
     """Decide the columns of a replica table. Order: sys_id, the display column, the rest by name, system columns last.
 
-    Raises Stop `table.without_key`, `table.column_twice`, `columns.unknown`.
+    Raises Stop `table.without_key`, `table.column_twice`.
     """
     if table.column("sys_id") is None:
         raise Stop(
@@ -184,7 +184,6 @@ def plan_layout(table: Table, selection: Selection = EVERY_COLUMN) -> Layout:
             answered="its dictionary has no sys_id",
             hint="Database views and such tables cannot be replicated.",
         )
-    _refuse_unknown(table, selection)
     wanted = [c for c in table.columns if c.internal_type not in LEFT_OUT and selection.wants(c.name)]
     wanted.sort(key=lambda c: _order(c, table.display))
     columns = [made for column in wanted for made in _columns(column, table, selection.name_of(column.name))]
@@ -254,8 +253,10 @@ def _order(column: Column, display: str | None) -> tuple[int, str]:
     return (3 if column.name.startswith("sys_") else 2, column.name)
 
 
-def _refuse_unknown(table: Table, selection: Selection) -> None:
-    """A selection that names what is not there, or touches what Nowbridge itself needs."""
+def check_selection(table: Table, selection: Selection) -> None:
+    """Refuse a selection that names what is not there (Stop `columns.unknown`), or touches what Nowbridge itself needs
+    (Stop `columns.needed`).
+    """
     known = {column.name for column in table.columns}
     named = [*selection.include, *selection.exclude, *selection.names]
     if unknown := sorted(name for name in named if name not in known):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nowbridge.replica.layout import Layout, ReplicaColumn, Role
+from nowbridge.replica.layout import ColumnState, Layout, ReplicaColumn, Role
 from nowbridge.servicenow import values
 from nowbridge.servicenow.values import Family
 
@@ -32,9 +32,9 @@ def without_misfits(
     misfits: list[Misfit] = []
     for column in layout.loaded:
         texts = cleaned.get(column.source)
-        if column.role is not Role.VALUE or texts is None:
+        if column.role is not Role.VALUE or column.state is ColumnState.RETYPED or texts is None:
             continue
-        bad = _misfits(column, texts)
+        bad = places(column, texts)
         if bad:
             replaced = list(texts)
             for at in bad:
@@ -44,7 +44,8 @@ def without_misfits(
     return cleaned, tuple(misfits)
 
 
-def _misfits(column: ReplicaColumn, texts: Sequence[str]) -> list[int]:
+def places(column: ReplicaColumn, texts: Sequence[str]) -> list[int]:
+    """Where values stand that the column's type cannot hold."""
     family = values.family_of(column.internal_type)
     if family is Family.TEXT:
         return []  # a NUL is left out when the row is encoded

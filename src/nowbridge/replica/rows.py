@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 
-from nowbridge.replica.layout import LabelKind, Layout, ReplicaColumn, Role
+from nowbridge.replica import misfits
+from nowbridge.replica.layout import ColumnState, LabelKind, LabelSource, Layout, ReplicaColumn, Role
 from nowbridge.servicenow import values
 from nowbridge.servicenow.values import Family
 from nowbridge.servicenow.wire import Page
 
+RETYPED = ColumnState.RETYPED
 SEPARATOR = "\x1f"
 BATCH = 100  # rows; whole pages take nearly twice as long
 EPOCH = date(1970, 1, 1).toordinal()
@@ -43,7 +45,7 @@ class Labels:
 
 def pointers(layout: Layout) -> tuple[str, ...]:
     """The source columns that point at records."""
-    labelled = [c for c in layout.loaded if c.labels is not None and c.labels.kind is not LabelKind.CHOICE]
+    labelled = [c for c in layout.loaded if c.labels is not None and _points(c)]
     return tuple(dict.fromkeys(column.source for column in labelled))
 
 
@@ -52,7 +54,7 @@ def referenced(layout: Layout, page: Mapping[str, Texts]) -> dict[str, set[str]]
     wanted: dict[str, set[str]] = {}
     for column in layout.loaded:
         source = column.labels
-        if source is None or source.kind is LabelKind.CHOICE or column.source not in page:
+        if source is None or not _points(column) or column.source not in page:
             continue
         keys = wanted.setdefault(source.table, set())
         distinct = set(page[column.source])
@@ -62,6 +64,11 @@ def referenced(layout: Layout, page: Mapping[str, Texts]) -> dict[str, set[str]]
     for keys in wanted.values():
         keys.discard("")
     return wanted
+
+
+def _points(column: ReplicaColumn) -> bool:
+    """Whether its values are ids of records. Those of a column that was a reference once may be anything now."""
+    return column.labels is not None and column.labels.kind is not LabelKind.CHOICE and column.state is not RETYPED
 
 
 def encode_page(layout: Layout, page: Page, labels: Labels) -> Iterator[bytes]:
@@ -96,6 +103,8 @@ def encode(columns: Sequence[Texts]) -> bytes:
 def _column(column: ReplicaColumn, texts: Texts, labels: Labels) -> Texts:
     if column.role is Role.LABEL:
         return _labelled(column, texts, labels)
+    if column.state is RETYPED:
+        texts = _fitting(column, texts)
     convert = CONVERTERS.get(column.pg_type)
     return convert(texts) if convert else texts
 
@@ -107,10 +116,27 @@ def _labelled(column: ReplicaColumn, texts: Texts, labels: Labels) -> Texts:
     if source.kind is LabelKind.CHOICE:
         choices = labels.choices.get((source.table, source.column), {})
         return list(map(choices.get, texts, texts))
+    if column.state is RETYPED:
+        return _once_labelled(source, texts, labels.records.get(source.table, {}))
     word = labels.records[source.table].__getitem__
     if source.kind is LabelKind.LIST:
         return [values.array(map(word, keys)) if keys else "" for keys in map(values.list_items, texts)]
     return list(map(word, texts))
+
+
+def _fitting(column: ReplicaColumn, texts: Texts) -> Texts:
+    """Of a column that is of another type in the source now: the values that its own type can hold, the others empty.
+    They are whole in the column beside it.
+    """
+    bad = set(misfits.places(column, texts))
+    return ["" if at in bad else text for at, text in enumerate(texts)] if bad else texts
+
+
+def _once_labelled(source: LabelSource, texts: Texts, known: Mapping[str, str]) -> Texts:
+    """Words for what may be no reference any more: those that are known, nothing is looked up."""
+    if source.kind is LabelKind.LIST:
+        return [values.array(known.get(key, key) for key in values.list_items(text)) if text else "" for text in texts]
+    return list(map(known.get, texts, texts))
 
 
 def looks_like(length: int | None, alphabet: bytes) -> Converter:

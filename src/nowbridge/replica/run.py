@@ -18,16 +18,18 @@ from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.backfill import Backfill, finish_table
 from nowbridge.replica.capture import Capture, Pass
 from nowbridge.replica.deletes import Deletes
+from nowbridge.replica.evolve import Evolver
+from nowbridge.replica.fill import Filler
 from nowbridge.replica.hints import HintPass, HintReader
 from nowbridge.replica.labels import Labeller, choice_tables, effective_choices, list_labels
-from nowbridge.replica.layout import LabelKind, Layout, plan_layout
+from nowbridge.replica.layout import LabelKind, Layout, Role, check_selection, plan_layout
 from nowbridge.replica.spec import Clock, Pace, TableSpec, layout_of, shard_ranges
 from nowbridge.replica.upkeep import Tended, Upkeep
 from nowbridge.replica.verify import Verifier
 from nowbridge.servicenow import schema
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import ddl, labels, leases, pauses, tables
+from nowbridge.store import classes, ddl, labels, leases, pauses, tables
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.ddl import ColumnDefinition, Relation
@@ -51,6 +53,8 @@ async def add_tables(
     if not wanted:
         return []
     found = await schema.discover(instance, [spec.source for spec in wanted])
+    for spec in wanted:
+        check_selection(found[spec.source], spec.columns)
     return [
         await _add(connection, owner, spec, plan_layout(found[spec.source], spec.columns), clock) for spec in wanted
     ]
@@ -96,7 +100,7 @@ class Replica:
     verifier: Verifier = field(init=False)
     upkeep: Upkeep = field(init=False)
     hints: HintReader = field(init=False)
-    _loaders: dict[int, TableLoader] = field(default_factory=dict)
+    _loaders: dict[int, tuple[tuple[object, ...], TableLoader]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.labeller = Labeller(self.database, self.instance, self.connection_id, self.clock)
@@ -111,6 +115,8 @@ class Replica:
             self.clock,
             self.deletes,
             self.verifier,
+            Evolver(self.database, self.instance, self.clock, self._wait, self._prepare_labels),
+            Filler(self.database, self.instance, self.pace, self.clock),
         )
         self.hints = HintReader(
             self.database, self.instance, self.connection_id, self.holder, self.clock, self.deletes, self.loader
@@ -166,7 +172,7 @@ class Replica:
             loaded = await leases.loaded_tables(connection, self.connection_id)
         for table_id in loaded:
             loader = await self.loader(table_id)
-            indexed = [name for name in INDEXED if loader.layout.has(name)]
+            indexed = [c.name for c in loader.layout.loaded if c.source in INDEXED and c.role is Role.VALUE]
             await finish_table(self.database, loader.row, indexed, now=self.clock())
         return bool(loaded)
 
@@ -226,16 +232,25 @@ class Replica:
         with calling_for(Purpose.VERIFY):
             return await self.upkeep.tend(lease, await self.loader(lease.table_id))
 
+    async def _wait(self, seconds: float) -> None:
+        await self.sleep(seconds)  # which tests exchange
+
     async def loader(self, table_id: int) -> TableLoader:
-        if table_id not in self._loaders:
-            async with self.database.transaction() as connection:
-                row = await tables.load(connection, table_id)
-                named = {s.table for s in await labels.sources(connection, self.connection_id)}
-            lineage = (row.source, *row.layout.get("ancestors", ()))
-            self._loaders[table_id] = TableLoader(
-                row, self.labeller, label_tables=[table for table in lineage if table in named]
-            )
-        return self._loaders[table_id]
+        """The loader of a table as it stands now: made anew when its columns or the tables beside it have changed."""
+        async with self.database.transaction() as connection:
+            version = await tables.version(connection, table_id)
+            held = self._loaders.get(table_id)
+            if held is not None and held[0] == version:
+                return held[1]
+            row = await tables.load(connection, table_id)
+            named = {s.table for s in await labels.sources(connection, self.connection_id)}
+            below = await classes.descendants(connection, table_id)
+        lineage = (row.source, *row.layout.get("ancestors", ()))
+        loader = TableLoader(
+            row, self.labeller, label_tables=[table for table in lineage if table in named], descendants=below
+        )
+        self._loaders[table_id] = (version, loader)
+        return loader
 
     async def _prepare_labels(self, layouts: Sequence[Layout]) -> None:
         sources = [column.labels for layout in layouts for column in layout.columns if column.labels is not None]

@@ -15,21 +15,27 @@ from nowbridge.model.errors import LostLease, NowbridgeError, Park, Retry, Stop
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.deletes import Deletes
 from nowbridge.replica.deletion_rules import Hold
+from nowbridge.replica.evolve import Evolver
+from nowbridge.replica.fill import Filler
 from nowbridge.replica.spec import Clock, Pace
 from nowbridge.replica.verify import Level, Order, Verdict, Verifier
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import duties, leases, tables, watches
+from nowbridge.store import classes, duties, leases, tables, watches
 from nowbridge.store.database import Database
 from nowbridge.store.duties import DutyLease, Rhythm
 from nowbridge.store.leases import Holder
 
 BUSY_TRIES = 600  # seconds that a duty of the same table may take before somebody who asked is sent away
+INDEX_AGAIN = timedelta(days=1)  # until it is looked whether all indexes are there
+WHEN_CALLED = timedelta(days=3_650)  # what is done only when something has brought it forward
 UNREADABLE_AGAIN = timedelta(hours=1)  # until a journal that the account may not read is asked for again
 
 
 @dataclass(frozen=True, slots=True)
 class Tended:
-    """What one duty did. `wrong` counts rows that differed, `removed` rows that were deleted."""
+    """What one duty did. `wrong` counts rows that differed, `removed` rows that were deleted; `told` says what else is
+    worth telling. `more`: it is to go on at once.
+    """
 
     table: str
     kind: str
@@ -38,6 +44,8 @@ class Tended:
     calls: int = 0
     held: Hold | None = None
     error: NowbridgeError | None = None
+    told: str = ""
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,8 @@ class Upkeep:
     clock: Clock
     deletes: Deletes
     verifier: Verifier
+    evolver: Evolver
+    filler: Filler
 
     async def give_duties(self) -> None:
         """Every live table gets its duties."""
@@ -59,6 +69,8 @@ class Upkeep:
             Rhythm("audit", self.pace.audit, at_once=True),
             Rhythm("check", self.pace.check),
             Rhythm("compare", self.pace.compare),
+            Rhythm("schema", self.pace.schema, at_once=True),
+            Rhythm("index", INDEX_AGAIN, at_once=True),
         ]
         async with self.database.transaction() as connection:
             await duties.plan(connection, self.connection_id, rhythms, now=self.clock())
@@ -81,7 +93,7 @@ class Upkeep:
         except (Retry, Stop, Park) as error:
             await self._give_back(lease, error, self.clock() + self.pace.wait_after(error, lease.failures))
             return Tended(loader.row.source, lease.kind, error=error)
-        interval, now = await self._interval(lease), self.clock()
+        interval, now = timedelta() if done.more else await self._interval(lease), self.clock()
         async with self.database.transaction() as connection:
             await duties.finish(connection, lease, next_at=now + interval, calls=done.calls, now=now)
         return done
@@ -147,6 +159,11 @@ class Upkeep:
         if lease.kind == "audit":
             settled = await self.deletes.read_journal(lease, loader)
             return Tended(table, lease.kind, 0, len(settled.removed), settled.calls, settled.held)
+        if lease.kind in ("schema", "fill", "index"):
+            return await self._tend_columns(lease, loader)
+        if lease.kind == classes.KIND:
+            settled = await self.deletes.settle_moved(lease, loader)
+            return Tended(table, lease.kind, 0, len(settled.removed), settled.calls, settled.held)
         level = level_of(lease.kind, loader)
         if level is None:
             return Tended(table, lease.kind)
@@ -154,11 +171,26 @@ class Upkeep:
         verdict = await self.verifier.verify(loader, order, level)
         return Tended(table, lease.kind, verdict.wrong, verdict.removed, verdict.calls, verdict.held)
 
+    async def _tend_columns(self, lease: DutyLease, loader: TableLoader) -> Tended:
+        table = loader.row.source
+        if lease.kind == "schema":
+            looked = await self.evolver.look(lease, loader)
+            told = "; ".join(change.words for change in looked.changes)
+            return Tended(table, lease.kind, calls=looked.calls, told=told)
+        if lease.kind == "fill":
+            filled = await self.filler.fill(lease, loader)
+            return Tended(table, lease.kind, calls=filled.calls, more=filled.more)
+        return Tended(table, lease.kind, more=await self.evolver.index(loader))
+
     async def _interval(self, lease: DutyLease) -> timedelta:
         if lease.kind == "check":
             return self.pace.check
         if lease.kind == "compare":
             return self.pace.compare
+        if lease.kind == "schema":
+            return self.pace.schema
+        if lease.kind != "audit":
+            return INDEX_AGAIN if lease.kind == "index" else WHEN_CALLED
         async with self.database.transaction() as connection:
             watch = await watches.load(connection, lease.table_id)
         return max(self.pace.audit, UNREADABLE_AGAIN) if watch.journal == "unreadable" else self.pace.audit

@@ -19,12 +19,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from nowbridge.model.errors import Stop
-from nowbridge.replica import keys
+from nowbridge.replica import drift, keys
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.deletes import Deletes, Named
 from nowbridge.replica.deletion_rules import Hold
 from nowbridge.replica.keys import Progress
-from nowbridge.replica.layout import LabelKind, Role
+from nowbridge.replica.layout import ColumnState, LabelKind, Role
 from nowbridge.replica.spec import Clock
 from nowbridge.replica.walk import Follow, Known, Walk
 from nowbridge.servicenow import query as queries
@@ -32,7 +32,7 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Answer, Instance
 from nowbridge.servicenow.pages import IdSweep
 from nowbridge.servicenow.wire import Page, PageDecoder
-from nowbridge.store import compare, duties, load, tombstones
+from nowbridge.store import columns, compare, duties, load, tombstones
 from nowbridge.store import keys as key_store
 from nowbridge.store.compare import Difference
 from nowbridge.store.database import Connection, Database
@@ -235,6 +235,7 @@ class Verifier:
     async def _sweep(
         self, connection: Connection, loader: TableLoader, verdict: Verdict, progress: Progress | None
     ) -> list[str]:
+        loader = loader.narrow(loader.layout.without(drift.filling(loader.layout)))  # incomplete columns are no news
         sweep = IdSweep(queries.parse(loader.row.query), None, None, PAGE)
         decoder = PageDecoder(loader.layout.fetched)
         suspects: list[str] = []
@@ -251,11 +252,12 @@ class Verifier:
         return suspects
 
     async def _compare(self, connection: Connection, loader: TableLoader, page: Page) -> list[Difference]:
-        if not page.rows:
-            return []
-        async with connection.transaction():
-            await loader.stage(connection, page)
-            return await compare.compare_stage(connection, loader.target)
+        differences: list[Difference] = []
+        for part, rows in loader.parts(page) if page.rows else []:
+            async with connection.transaction():
+                await part.stage(connection, rows)
+                differences += await compare.compare_stage(connection, part.target)
+        return differences
 
     async def _look_again(
         self, connection: Connection, loader: TableLoader, verdict: Verdict, suspects: Sequence[str], order: Order
@@ -286,8 +288,19 @@ class Verifier:
         lease: DutyLease | None,
     ) -> None:
         """`known`: repair, and this was the newest tombstone before the rows were read."""
-        if not page.rows:
-            return
+        for part, rows in loader.parts(page) if page.rows else []:
+            await self._judge_part(connection, part, verdict, rows, known=known, lease=lease)
+
+    async def _judge_part(
+        self,
+        connection: Connection,
+        loader: TableLoader,
+        verdict: Verdict,
+        page: Page,
+        *,
+        known: int | None,
+        lease: DutyLease | None,
+    ) -> None:
         async with connection.transaction():
             await loader.stage(connection, page)
             differences = await compare.compare_stage(connection, loader.target)
@@ -299,13 +312,14 @@ class Verifier:
             if known is not None and wrong:
                 if lease is not None:
                     await duties.require(connection, lease)
+                await columns.require_layout(connection, loader.row)
                 await tombstones.settle(connection, loader.row.id, loader.target, known=known)
                 merged = await load.merge(connection, loader.target, source="verify", now=self.clock(), repair=True)
                 verdict.repaired += min(merged.inserted + merged.updated, len(wrong))
 
     async def _sample_labels(self, connection: Connection, loader: TableLoader, verdict: Verdict) -> None:
         """Compare what label columns show with what ServiceNow displays, for the first rows of the table."""
-        labelled = [c for c in loader.layout.loaded if c.role is Role.LABEL]
+        labelled = [c for c in loader.layout.loaded if c.role is Role.LABEL and c.state is ColumnState.LIVE]
         request = IdSweep(queries.parse(loader.row.query), None, None, LABEL_SAMPLE).next_request()
         if not labelled or request is None:
             return
@@ -313,8 +327,7 @@ class Verifier:
         answer: Answer = await source.read_page(self.instance, loader.row.source, request, fields, display=True)
         verdict.calls += 1
         page = PageDecoder(fields, display=True).decode(answer.body)
-        stored_as = {c.source: c.name for c in loader.layout.loaded if c.role is Role.VALUE}
-        names = [name for column in labelled for name in (column.name, stored_as[column.source])]
+        names = [name for c in labelled for name in (c.name, loader.layout.stored_beside(c).name)]
         ours = {row[0]: row[1:] for row in await compare.shown(connection, loader.target, names, page.ids)}
         for at, column in enumerate(labelled):
             stored, displayed = page.column(column.source), page.display(column.source)

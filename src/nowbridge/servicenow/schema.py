@@ -16,9 +16,9 @@ import msgspec
 
 from nowbridge.model.errors import Park, Stop
 from nowbridge.model.schema import Choice, ChoiceMode, Column, SchemaSource, Table
-from nowbridge.servicenow.pages import IdSweep
+from nowbridge.servicenow.pages import IdSweep, PageRequest
 from nowbridge.servicenow.query import Query, equals, one_of
-from nowbridge.servicenow.tables import read_page, table_path
+from nowbridge.servicenow.tables import read_page, required_count, table_path
 from nowbridge.servicenow.wire import ABSENT, PageDecoder
 
 if TYPE_CHECKING:
@@ -122,6 +122,37 @@ async def choices(instance: Instance, tables: Iterable[str], *, language: str = 
 
 def merge_entries(lineage: Sequence[tuple[str, Mapping[str, Entry]]]) -> dict[str, Column]:
     """Effective columns from the entries of a table and its ancestors, the table first: the nearest entry of a column
+async def state_of_columns(instance: Instance, lineage: Sequence[str]) -> str | None:
+    """One call: how many dictionary entries a table and its ancestors have and when the last one changed, as a text that
+    differs when one of them was added, changed or removed. None where the account may not read them.
+    """
+    return await _state_of(instance, "sys_dictionary", next(iter(_by_names(lineage))))
+
+
+async def state_of_choices(instance: Instance, tables: Iterable[str], *, language: str = "en") -> str | None:
+    """As `state_of_columns`, of the choices under these table names; a call for each hundred."""
+    states = [
+        await _state_of(instance, "sys_choice", query) for query in _by_names(tables, equals("language", language))
+    ]
+    return None if None in states else "|".join(str(state) for state in states)
+
+
+async def _state_of(instance: Instance, table: str, query: Query) -> str | None:
+    newest = PageRequest(f"{query.text}^ORDERBYDESCsys_updated_on", 1, with_count=True)
+    fields = ("sys_id", "sys_updated_on")
+    try:
+        answer = await read_page(instance, table, newest, fields)
+    except Stop as error:
+        if not _lacks_rights(error):
+            raise
+        return None
+    page = PageDecoder(fields).decode(answer.body)
+    counted = required_count(answer, table)
+    if not page.rows:
+        return None if counted else "0"
+    return f"{counted} {page.column('sys_updated_on')[0]} {page.ids[0]}"
+
+
     counts, and `defined_on` is the furthest class that has one.
     """
     columns: dict[str, Column] = {}

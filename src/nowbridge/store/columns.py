@@ -206,6 +206,15 @@ async def note_states(connection: Connection, table_id: int, states: Sequence[St
         )
 
 
+async def ignored(connection: Connection, table_id: int) -> list[StateRow]:
+    """Columns of the source that the table's contract leaves out."""
+    cursor = await connection.execute(
+        "SELECT column_name, source, state, detail FROM nowbridge.column_state WHERE table_id = %s AND state = 'ignored'",
+        (table_id,),
+    )
+    return [StateRow(*row) for row in await cursor.fetchall()]
+
+
 async def status(connection: Connection) -> list[ColumnStatus]:
     cursor = await connection.execute(
         "SELECT t.schema_name, t.relation, t.source, s.column_name, s.source, s.state, s.since, s.detail,"
@@ -246,6 +255,18 @@ async def stop(connection: Connection, table_id: int, why: dict[str, Any] | None
             "UPDATE nowbridge.stream SET epoch = epoch + 1, owner = NULL, lease_until = NULL WHERE table_id = %s",
             (table_id,),
         )
+
+
+async def accept(connection: Connection, table_id: int, *, now: datetime) -> bool:
+    """Somebody accepts what has stopped the table; True if something has. The next look takes it over."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.replica_table SET stopped = stopped || '{\"accepted\": true}' WHERE id = %s"
+        " AND stopped IS NOT NULL",
+        (table_id,),
+    )
+    if cursor.rowcount:
+        await duties.bring_forward(connection, table_id, "schema", now=now)
+    return cursor.rowcount > 0
 
 
 async def stopped(connection: Connection, table_id: int) -> dict[str, Any] | None:
@@ -290,6 +311,8 @@ async def fill_rows(connection: Connection, target: Target) -> int:
     """
     version = [name for name in ("sys_mod_count", "sys_updated_on") if name in target.columns]
     others = [name for name in target.columns if name not in ("sys_id", *version)]
+    if not others:
+        return 0
     same = [sql.SQL("t.{0} IS NOT DISTINCT FROM n.{0}").format(sql.Identifier(name)) for name in version]
     statement = sql.SQL(
         "UPDATE {table} t SET {assignments} FROM {stage} n WHERE {same} AND ({held}) IS DISTINCT FROM ({come})"

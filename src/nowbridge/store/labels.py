@@ -111,12 +111,17 @@ async def remember(
     )
     queued = cursor.rowcount
     if queued:
-        await connection.execute(
-            "INSERT INTO nowbridge.label_generation AS g (connection_id, generation) VALUES (%s, 1)"
-            " ON CONFLICT (connection_id) DO UPDATE SET generation = g.generation + 1",
-            (connection_id,),
-        )
+        await new_generation(connection, connection_id)
     return queued
+
+
+async def new_generation(connection: Connection, connection_id: int) -> None:
+    """Words have changed: what workers hold in memory is to be read again."""
+    await connection.execute(
+        "INSERT INTO nowbridge.label_generation AS g (connection_id, generation) VALUES (%s, 1)"
+        " ON CONFLICT (connection_id) DO UPDATE SET generation = g.generation + 1",
+        (connection_id,),
+    )
 
 
 async def choices(connection: Connection, connection_id: int) -> dict[tuple[str, str], dict[str, str]]:
