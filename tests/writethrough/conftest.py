@@ -14,8 +14,11 @@ from nowbridge.store import loopback, sql_users, write_log
 from nowbridge.store.provision import ROLE, as_role
 from nowbridge.writethrough.enable import enable_writes
 from nowbridge.writethrough.writer import Writer
+from nowtwin.query.parse import parse
+from nowtwin.selecting import select
 from tests.support.replica import Bench
 
+FIELDS = {"incident": ("short_description",), "sys_journal_field": ("element_id", "value")}
 PASSWORD = "for this test only"
 
 
@@ -26,6 +29,7 @@ class Writing:
     bench: Bench
     dsn: str
     writer: Writer
+    ids: list[str]
 
     async def connect(self, user: str = "ada") -> AsyncConnection[TupleRow]:
         return await AsyncConnection.connect(as_role(self.dsn, user, PASSWORD), autocommit=True)
@@ -53,6 +57,23 @@ class Writing:
                 connection, self.bench.connection_id, self.writer.holder, now=self.bench.now(), limit=50
             )
 
+    def texts(self) -> set[str]:
+        """The short descriptions of all incidents in the twin."""
+        return {row["short_description"] for row in self.stored("incident")}
+
+    def entries(self, sys_id: str) -> list[str]:
+        """The journal entries of a record, in no order."""
+        return [row["value"] for row in self.stored("sys_journal_field") if row["element_id"] == sys_id]
+
+    def stored(self, table: str) -> list[dict[str, str]]:
+        """All records of a table in the twin."""
+        every = parse("")
+        return list(select(self.bench.twin.instance, table, every, ("sys_id", *FIELDS[table])))
+
+    def calls(self) -> int:
+        """The requests that the twin has had."""
+        return self.bench.twin.instance.calls.total
+
     def incident(self, sys_id: str) -> dict[str, str]:
         found = self.bench.twin.instance.records.read("incident", sys_id)
         assert found is not None
@@ -62,13 +83,13 @@ class Writing:
 @pytest.fixture
 async def writing(bench: Bench, database_dsn: str) -> AsyncIterator[Writing]:
     """Incidents, writable, with a user `ada` who may write."""
-    bench.make_incidents(3, state="1", category="inquiry")
+    ids = bench.make_incidents(3, state="1", category="inquiry")
     await bench.load("incident")
     loopback.ensure(database_dsn)
     await enable_writes(bench.database, bench.replica.instance, bench.connection_id, ROLE)
     replica = bench.replica
     writer = Writer(bench.database, replica.instance, bench.connection_id, replica.holder, replica.labeller, bench.now)
-    made = Writing(bench, database_dsn, writer)
+    made = Writing(bench, database_dsn, writer, ids)
     await made.add_user("ada", writes=True)
     working = asyncio.create_task(made.work())
     yield made

@@ -193,7 +193,7 @@ def _settle_column(table: WriteTable, column: WriteColumn) -> sql.Composed:
 
 
 def _collect(table: WriteTable) -> sql.Composed:
-    names = [column.name for column in table.columns]
+    names = [name for c in table.columns for name in (c.name, c.shown) if name is not None]
     body = sql.SQL(
         "DECLARE noted integer; BEGIN"
         " IF TG_OP = 'UPDATE' THEN"
@@ -281,7 +281,7 @@ def _receive(table: WriteTable) -> sql.Composed:
         "   ON CONFLICT (sys_id) DO UPDATE SET {assigned} RETURNING t.sys_id)"
         " INSERT INTO public._sync_cdc (table_name, sys_id, operation, changes, source, version, changed_at, applied_at)"
         " SELECT {label}, sys_id, coalesce(said->sys_id->>'operation', 'update'),"
-        "   ('{{' || substr({changed}, 2) || '}}')::jsonb || coalesce(said->sys_id->'changes', '{{}}'),"
+        "   nowbridge.joined_changes(coalesce(said->sys_id->'changes', '{{}}'), ('{{' || substr({changed}, 2) || '}}')::jsonb),"
         "   'sql', {version}, {moment}, clock_timestamp()"
         " FROM written JOIN n USING (sys_id) LEFT JOIN o USING (sys_id) ORDER BY sys_id;"
         " END"

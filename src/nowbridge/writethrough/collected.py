@@ -100,7 +100,9 @@ def _turn(net: _Net, operation: str) -> None:
 
 def _take(net: _Net, change: Change, table: WritableTable) -> None:
     for name, (before, after) in change.values.items():
-        column = table.columns[name]
+        column = table.columns.get(name)
+        if column is None:  # a label: its stored value is here as well
+            continue
         if column.journal:
             if after is not None and change.operation != "delete":
                 net.journals.append((column.source, str(after)))

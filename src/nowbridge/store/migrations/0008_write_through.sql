@@ -248,6 +248,13 @@ BEGIN
         HINT = format('It will be settled by itself; SELECT * FROM _sync_writes WHERE id = %s tells how.', v_id);
 END $$;
 
+-- Changes of one record, {column: [before, after]}: before as the client found it, after as ServiceNow has it.
+CREATE FUNCTION nowbridge.joined_changes(p_by_client jsonb, p_by_servicenow jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, nowbridge, pg_temp AS $$
+    SELECT jsonb_object_agg(key, jsonb_build_array(coalesce(c.value, s.value)->0, coalesce(s.value, c.value)->1))
+      FROM jsonb_each(p_by_client) c FULL JOIN jsonb_each(p_by_servicenow) s USING (key)
+$$;
+
 -- At the end of a transaction (or of a statement, with SET CONSTRAINTS ALL IMMEDIATE): all that it changed, handed over
 -- once; then what ServiceNow made of it is put into the rows.
 CREATE FUNCTION nowbridge.flush_writes() RETURNS trigger
@@ -271,7 +278,7 @@ BEGIN
     v_answer := nowbridge.hand_over('write', NEW.statement, v_changes);
     FOR v_part IN SELECT key::integer AS table_id, value AS rows FROM jsonb_each(v_answer->'rows') LOOP
         EXECUTE format('SELECT nowbridge.%I($1, $2)', 'receive_' || v_part.table_id)
-            USING v_part.rows, v_answer->'said';
+            USING v_part.rows, v_answer->'said'->(v_part.table_id::text);
     END LOOP;
     FOR v_part IN SELECT key::integer AS table_id, value AS ids FROM jsonb_each(v_answer->'gone') LOOP
         EXECUTE format('SELECT nowbridge.%I($1)', 'bury_' || v_part.table_id) USING v_part.ids;
