@@ -106,6 +106,7 @@ def test_every_request_to_every_route_is_answered(inside: Inside, wish: Wish) ->
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 @settings(parent=SMALL, max_examples=30_000)
 @given(wishes())
 def test_every_request_to_every_route_is_answered_for_long(inside: Inside, wish: Wish) -> None:

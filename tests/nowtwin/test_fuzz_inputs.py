@@ -123,6 +123,7 @@ def test_every_query_finds_rows_and_counts_as_many(inside: Inside, query: str) -
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 @LARGE
 @given(_QUERIES)
 def test_every_query_finds_rows_and_counts_as_many_for_long(inside: Inside, query: str) -> None:
@@ -169,6 +170,7 @@ def test_every_script_ends_and_the_write_is_answered(inside: Inside, script: str
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 @settings(parent=FEW, max_examples=600)
 @given(_SCRIPTS.map("\n".join), st.sampled_from(("before", "after", "async_always")))
 def test_every_script_ends_and_the_write_is_answered_for_long(inside: Inside, script: str, when: str) -> None:
@@ -222,6 +224,7 @@ def test_every_seed_file_is_loaded_or_refused(tmp_path: Path, name: str, data: b
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 @settings(parent=SMALL, max_examples=1_500)
 @SEED_FILE
 def test_every_seed_file_is_loaded_or_refused_for_long(tmp_path: Path, name: str, data: bytes, packed: bool) -> None:
@@ -296,6 +299,7 @@ def test_every_update_set_is_installed_or_refused(inside: Inside, data: bytes, f
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 @LARGE
 @given(_PACKAGES.map(lambda text: text.encode(errors="replace")), st.sampled_from(_FORMS))
 def test_every_update_set_is_installed_or_refused_for_long(
