@@ -108,7 +108,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 20.0
     lease_seconds: Annotated[
         Seconds, Meta(description="How long claimed work stays with a worker that does not renew its claim.")
-    ] = 30.0
+    ] = 25.0
     keep_changes_days: Annotated[
         Annotated[int, Meta(ge=1, le=3_650)], Meta(description="How long the change feed `_sync_cdc` is kept.")
     ] = 7

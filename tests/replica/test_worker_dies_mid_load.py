@@ -8,7 +8,7 @@ import pytest
 from nowbridge.model.errors import LostLease
 from nowbridge.servicenow.wire import PageDecoder
 from nowbridge.store import leases
-from nowbridge.store.leases import Holder, ShardProgress
+from nowbridge.store.leases import AtWork, Holder, ShardProgress
 from nowtwin.faults import FaultRule
 from tests.support.replica import Bench
 
@@ -99,9 +99,11 @@ async def test_a_claim_that_its_worker_renews_outlasts_its_lease(bench: Bench) -
     await bench.add("incident")
     await bench.replica.prepare()
     async with bench.database.transaction() as connection:
-        assert await leases.claim_shard(connection, bench.connection_id, HOLDER, now=bench.now()) is not None
+        claimed = await leases.claim_shard(connection, bench.connection_id, HOLDER, now=bench.now())
+        assert claimed is not None
+        at_work = AtWork(shards={claimed.id})
         bench.now.pass_(seconds=25)
-        assert await leases.renew(connection, HOLDER, now=bench.now()) == 1
+        assert await leases.renew(connection, HOLDER, at_work, now=bench.now()) == 1
         bench.now.pass_(seconds=25)
         assert (
             await leases.claim_shard(connection, bench.connection_id, Holder("worker-2", HOLDER.lease), now=bench.now())
@@ -112,7 +114,7 @@ async def test_a_claim_that_its_worker_renews_outlasts_its_lease(bench: Bench) -
             await leases.claim_shard(connection, bench.connection_id, Holder("worker-2", HOLDER.lease), now=bench.now())
             is not None
         )
-        assert await leases.renew(connection, HOLDER, now=bench.now()) == 0
+        assert await leases.renew(connection, HOLDER, at_work, now=bench.now()) == 0
 
 
 async def test_two_workers_share_a_load_and_read_nothing_twice(bench: Bench) -> None:
@@ -123,3 +125,18 @@ async def test_two_workers_share_a_load_and_read_nothing_twice(bench: Bench) -> 
     assert await bench.rows("SELECT count(*) FROM incident") == [(400,)]
     assert await bench.rows("SELECT sum(rows)::int FROM nowbridge.shard") == [(400,)]
     assert await bench.rows("SELECT count(*) FROM _sync_cdc WHERE operation = 'backfill'") == [(1,)]
+
+
+@pytest.mark.trap("31")
+async def test_a_claim_whose_work_broke_off_is_not_renewed(bench: Bench) -> None:
+    """The database was away when the shard was to be given back: its worker lives on and must not keep it for good."""
+    bench.make_incidents(40)
+    await bench.add("incident")
+    await bench.replica.prepare()
+    async with bench.database.transaction() as connection:
+        assert await leases.claim_shard(connection, bench.connection_id, HOLDER, now=bench.now()) is not None
+        bench.now.pass_(seconds=25)
+        assert await leases.renew(connection, HOLDER, AtWork(), now=bench.now()) == 0
+    bench.now.pass_(seconds=6)
+    await bench.load_shards()
+    assert await bench.rows("SELECT count(*) FROM incident") == [(40,)]

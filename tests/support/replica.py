@@ -17,7 +17,7 @@ from nowbridge.replica.spec import Pace, TableSpec
 from nowbridge.replica.upkeep import Tended
 from nowbridge.replica.verify import Level, Order, Verdict
 from nowbridge.servicenow import tables as source
-from nowbridge.servicenow.auth import Basic
+from nowbridge.servicenow.auth import Auth, Basic
 from nowbridge.servicenow.instance import Instance
 from nowbridge.store import connections, tables
 from nowbridge.store.connections import NewConnection
@@ -25,6 +25,9 @@ from nowbridge.store.database import Database
 from nowbridge.store.leases import Holder
 from nowbridge.transport.client import Client, Limits
 from nowtwin.testing import RunningServer
+
+
+ADMIN = Basic("admin", "admin")
 
 
 @dataclass(slots=True)
@@ -62,9 +65,10 @@ class Bench:
     def __post_init__(self) -> None:
         self.replica = self.open_replica("worker-1")
 
-    def open_replica(self, name: str) -> Replica:
+    def open_replica(self, name: str, auth: Auth | None = None) -> Replica:
         """Another worker's view of the twin's replica."""
-        return self.open_replica_of(self.connection_id, self.twin.url, name)
+        more = () if auth is None else (auth,)
+        return self.open_replica_of(self.connection_id, self.twin.url, name, *more)
 
     async def add(self, *specs: TableSpec | str) -> None:
         wanted = [TableSpec(spec) if isinstance(spec, str) else spec for spec in specs]
@@ -171,8 +175,10 @@ async def bench(twin: RunningServer, database_dsn: str) -> AsyncIterator[Bench]:
             new = NewConnection("twin", twin.url, "basic", "admin", None, b"sealed elsewhere")
             row = await connections.save(connection, new, now=now())
 
-        def open_replica_of(connection_id: int, url: str, name: str = "worker-1") -> Replica:
-            instance = Instance(client(url), Basic("admin", "admin"), now=now)
+        def open_replica_of(
+            connection_id: int, url: str, name: str = "worker-1", auth: Auth = ADMIN
+        ) -> Replica:
+            instance = Instance(client(url), auth, now=now)
             replica = Replica(database, instance, connection_id, Holder(name, timedelta(seconds=30)), pace, now)
 
             async def sleep(seconds: float) -> None:

@@ -11,7 +11,7 @@ import sys
 from typing import Literal
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 Format = Literal["text", "json"]
 _LIBRARIES = ("procrastinate", "psycopg", "psycopg.pool", "aiohttp", "uvicorn", "asyncio")
@@ -23,6 +23,16 @@ class _CurrentStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(self.format(record) + "\n")
         sys.stderr.flush()
+
+
+def _without_traceback(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Libraries print whole tracebacks of what passes by itself (the database restarts); its kind is enough."""
+    del logger, method
+    raised = event.pop("exc_info", None) or getattr(event.get("_record"), "exc_info", None)
+    if isinstance(raised, tuple) and raised[0] is not None:
+        event["raised"] = raised[0].__name__
+        event["exc_info"] = None
+    return event
 
 
 def configure(level: str, form: Format) -> None:
@@ -44,6 +54,7 @@ def configure(level: str, form: Format) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+    foreign = shared if level == "debug" else [_without_traceback, *shared]
     last: Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
@@ -52,7 +63,7 @@ def configure(level: str, form: Format) -> None:
     handler = _CurrentStderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
+            foreign_pre_chain=foreign, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
         )
     )
     root = logging.getLogger()

@@ -6,16 +6,18 @@ reaches them has its search path fixed here, and nobody defers a job but through
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import procrastinate
 from procrastinate import App
-from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
-from nowbridge.store.database import Connection, searching
+from nowbridge.model.errors import Retry
+from nowbridge.store.database import Connection, searching, translated
 from nowbridge.store.migrate import install_schema
 
 SCHEMA = "nowbridge_jobs"
@@ -51,6 +53,22 @@ def build(dsn: str, bodies: Bodies | None = None) -> App:
     if bodies is not None:
         _register(app, bodies)
     return app
+
+
+@asynccontextmanager
+async def opened(dsn: str, bodies: Bodies) -> AsyncIterator[App]:
+    """The application, connected. Raises Retry `database.unreachable`, also when the database goes away meanwhile."""
+    try:
+        with translated("work on the queue"):
+            async with (app := build(dsn, bodies)).open_async():
+                yield app
+    except ConnectorException as error:
+        raise Retry(
+            "database.unreachable",
+            asked="work on the queue",
+            answered="the connection to Postgres broke",
+            hint="Is Postgres running? The worker tries again by itself.",
+        ) from error
 
 
 def _register(app: App, bodies: Bodies) -> None:

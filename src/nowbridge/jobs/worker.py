@@ -72,16 +72,40 @@ class Worker:
     open_replica: Opener
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     notifier: Notifier | None = None
+    _queue: App | None = None
     _hinted: asyncio.Event = field(default_factory=asyncio.Event)
     _open: dict[int, OpenReplica] = field(default_factory=dict)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
         """Work until `stop` is set, then let go of everything that was claimed."""
-        app = queue.build(self.database.dsn, queue.Bodies(prepare=self.prepare, prune=self.prune))
-        async with app.open_async():
-            jobs = asyncio.create_task(
-                app.run_worker_async(
+        jobs = asyncio.create_task(self._repeat(self._work_on_queue, every=1.0))
+        loops = [
+            asyncio.create_task(self._repeat(self.beat, every=self.duties.heartbeat)),
+            asyncio.create_task(self._repeat(self._reap, every=self.duties.heartbeat)),
+            asyncio.create_task(self._repeat(self.hear_of_hints, every=self.duties.heartbeat)),
+            asyncio.create_task(self._repeat(self.read_hints, every=self.duties.idle, wake=self._hinted)),
+            asyncio.create_task(self._repeat(self.poll_due, every=self.duties.idle)),
+            asyncio.create_task(self._repeat(self.rewrite_labels, every=self.duties.idle)),
+            asyncio.create_task(self._repeat(self.notify, every=self.duties.heartbeat)),
+            asyncio.create_task(self._repeat(self.tend, every=self.duties.tend)),
+            *(
+                asyncio.create_task(self._repeat(self.load_shard, every=self.duties.idle))
+                for _ in range(self.duties.parallel)
+            ),
+        ]
+        try:
+            await self._until_stopped([jobs, *loops])
+        finally:
+            await self._end(jobs, loops)
+
+    async def _work_on_queue(self) -> bool:
+        """Do the queue's jobs until the worker stops or the database goes away: then the queue's own worker ends."""
+        bodies = queue.Bodies(prepare=self.prepare, prune=self.prune)
+        async with queue.opened(self.database.dsn, bodies) as app:
+            self._queue = app
+            try:
+                await app.run_worker_async(
                     name=self.holder.name,
                     concurrency=self.duties.parallel,
                     install_signal_handlers=False,
@@ -90,25 +114,9 @@ class Worker:
                     shutdown_graceful_timeout=5.0,
                     delete_jobs="successful",
                 )
-            )
-            loops = [
-                asyncio.create_task(self._repeat(self.beat, every=self.duties.heartbeat)),
-                asyncio.create_task(self._repeat(lambda: self._reap(app), every=self.duties.heartbeat)),
-                asyncio.create_task(self._repeat(self.hear_of_hints, every=self.duties.heartbeat)),
-                asyncio.create_task(self._repeat(self.read_hints, every=self.duties.idle, wake=self._hinted)),
-                asyncio.create_task(self._repeat(self.poll_due, every=self.duties.idle)),
-                asyncio.create_task(self._repeat(self.rewrite_labels, every=self.duties.idle)),
-                asyncio.create_task(self._repeat(self.notify, every=self.duties.heartbeat)),
-                asyncio.create_task(self._repeat(self.tend, every=self.duties.tend)),
-                *(
-                    asyncio.create_task(self._repeat(self.load_shard, every=self.duties.idle))
-                    for _ in range(self.duties.parallel)
-                ),
-            ]
-            try:
-                await self._until_stopped([jobs, *loops])
             finally:
-                await self._end(jobs, loops)
+                self._queue = None
+        return False
 
     async def _end(self, jobs: asyncio.Task[None], loops: list[asyncio.Task[None]]) -> None:
         """Let every loop finish its page or pass, which gives its claim back; who takes too long is cut off."""
@@ -238,10 +246,14 @@ class Worker:
         """Say that this worker lives, and keep what it has claimed."""
         async with self.database.transaction() as connection:
             await workers.beat(connection, self.holder.name, {}, now=self.clock())
-            await leases.renew(connection, self.holder, now=self.clock())
+            for opened in list(self._open.values()):
+                await leases.renew(connection, self.holder, opened.replica.at_work, now=self.clock())
         return False
 
-    async def _reap(self, app: App) -> bool:
+    async def _reap(self) -> bool:
+        app = self._queue
+        if app is None:
+            return False
         async with workers.leading(self.database) as leader:
             if leader:
                 given_back = await queue.retry_stalled(app, stalled_after=self.duties.stalled_after, now=self.clock())

@@ -33,7 +33,7 @@ from nowbridge.store import classes, ddl, labels, leases, pauses, tables
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.ddl import ColumnDefinition, Relation
-from nowbridge.store.leases import Holder, StreamLease
+from nowbridge.store.leases import AtWork, Holder, StreamLease
 from nowbridge.store.tables import TableRow
 from nowbridge.transport.budget import Purpose
 from nowbridge.transport.purpose import calling_for
@@ -95,6 +95,7 @@ class Replica:
     clock: Clock
     stopping: bool = False  # set from outside: finish the page at hand, give the claim back, take no new one
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    at_work: AtWork = field(default_factory=AtWork)
     labeller: Labeller = field(init=False)
     deletes: Deletes = field(init=False)
     verifier: Verifier = field(init=False)
@@ -152,15 +153,15 @@ class Replica:
             lease = await leases.claim_shard(connection, self.connection_id, self.holder, now=self.clock())
         if lease is None:
             return await self._finish_loaded()
-        loader = await self.loader(lease.table_id)
-        backfill = Backfill(
-            self.database, self.instance, self.holder, self.pace, self.clock, stopping=lambda: self.stopping
-        )
-        try:
-            with calling_for(Purpose.BACKFILL):
+        with leases.noted(self.at_work.shards, lease.id), calling_for(Purpose.BACKFILL):
+            loader = await self.loader(lease.table_id)
+            backfill = Backfill(
+                self.database, self.instance, self.holder, self.pace, self.clock, stopping=lambda: self.stopping
+            )
+            try:
                 await backfill.run_shard(lease, loader)
-        except LostLease:
-            return True
+            except LostLease:
+                return True
         await self._finish_loaded()
         return True
 
@@ -184,12 +185,13 @@ class Replica:
 
     async def poll(self, lease: StreamLease) -> Pass:
         """One pass over a claimed stream. A lease lost meanwhile is somebody else's pass, and no error."""
-        loader = await self.loader(lease.table_id)
-        capture = Capture(self.database, self.instance, self.holder, self.pace, self.clock)
-        try:
-            return await capture.poll(lease, loader)
-        except LostLease as lost:
-            return Pass(loader.row.source, error=lost)
+        with leases.noted(self.at_work.streams, lease.table_id):
+            loader = await self.loader(lease.table_id)
+            capture = Capture(self.database, self.instance, self.holder, self.pace, self.clock)
+            try:
+                return await capture.poll(lease, loader)
+            except LostLease as lost:
+                return Pass(loader.row.source, error=lost)
 
     async def follow(self, table_id: int, moment: datetime) -> None:
         """Bring a table's change stream past a moment of the instance's clock, or wait until another worker has done
@@ -229,7 +231,7 @@ class Replica:
         lease = await self.upkeep.claim()
         if lease is None:
             return None
-        with calling_for(Purpose.VERIFY):
+        with leases.noted(self.at_work.duties, (lease.table_id, lease.kind)), calling_for(Purpose.VERIFY):
             return await self.upkeep.tend(lease, await self.loader(lease.table_id))
 
     async def _wait(self, seconds: float) -> None:

@@ -23,7 +23,7 @@ from nowbridge.servicenow.instance import Instance
 from nowbridge.store import classes, duties, leases, tables, watches
 from nowbridge.store.database import Database
 from nowbridge.store.duties import DutyLease, Rhythm
-from nowbridge.store.leases import Holder
+from nowbridge.store.leases import AtWork, Holder
 
 BUSY_TRIES = 600  # seconds that a duty of the same table may take before somebody who asked is sent away
 INDEX_AGAIN = timedelta(days=1)  # until it is looked whether all indexes are there
@@ -131,12 +131,13 @@ class Upkeep:
     @asynccontextmanager
     async def _kept(self, lease: DutyLease) -> AsyncIterator[None]:
         """Renew the claim while the work goes on, and let go of it at the end."""
+        at_work = AtWork(duties={(lease.table_id, lease.kind)})
 
         async def renew() -> None:
             while True:
                 await asyncio.sleep(self.holder.lease.total_seconds() / 3)
                 async with self.database.transaction() as connection:
-                    await leases.renew(connection, self.holder, now=self.clock())
+                    await leases.renew(connection, self.holder, at_work, now=self.clock())
 
         renewing = asyncio.create_task(renew())
         try:

@@ -109,6 +109,13 @@ def unreachable(error: Exception, asked: str) -> NowbridgeError:
             answered=said,
             hint="Check user and password in DATABASE_URL; for the embedded server run `nowbridge init`.",
         )
+    if isinstance(error, psycopg.errors.DiskFull):
+        return Retry(
+            "database.full",
+            asked=asked,
+            answered=said,
+            hint="Make room on the disk of Postgres; the work goes on by itself then. `nowbridge status --storage` shows what takes it.",
+        )
     return Retry(
         "database.unreachable",
         asked=asked,

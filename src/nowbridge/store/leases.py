@@ -7,14 +7,18 @@ holder gives up (LostLease). The queue's lock is an optimisation, this is the mu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg.types.json import Jsonb
 
 from nowbridge.model.errors import LostLease
 from nowbridge.store.database import Connection
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,16 +286,43 @@ async def release_stream(connection: Connection, lease: StreamLease) -> None:
     )
 
 
-async def renew(connection: Connection, holder: Holder, *, now: datetime) -> int:
-    """Keep everything that this holder still has: a page may take longer than a lease. What somebody else has claimed
+@dataclass(slots=True)
+class AtWork:
+    """What one process works on right now: only that is renewed. A claim whose work broke off while the database was
+    away could not be given back; renewed all the same, it would keep everybody else from the work for good.
+    """
+
+    shards: set[int] = field(default_factory=set)
+    streams: set[int] = field(default_factory=set)
+    duties: set[tuple[int, str]] = field(default_factory=set)
+
+
+@contextmanager
+def noted(kind: set[T], claim: T) -> Iterator[None]:
+    """In one of the sets of `AtWork` while the work goes on."""
+    kind.add(claim)
+    try:
+        yield
+    finally:
+        kind.discard(claim)
+
+
+async def renew(connection: Connection, holder: Holder, at_work: AtWork, *, now: datetime) -> int:
+    """Keep what this holder has and works on: a page may take longer than a lease. What somebody else has claimed
     meanwhile has another owner and stays his. Returns how many claims stand.
     """
-    until = {"until": now + holder.lease, "owner": holder.name}
+    tables = [table for table, _ in at_work.duties]
+    kinds = [kind for _, kind in at_work.duties]
+    claims: tuple[tuple[str, str, tuple[object, ...]], ...] = (
+        ("shard", "id = ANY(%s)", (list(at_work.shards),)),
+        ("stream", "table_id = ANY(%s)", (list(at_work.streams),)),
+        ("duty", "(table_id, kind) IN (SELECT * FROM unnest(%s::integer[], %s::text[]))", (tables, kinds)),
+    )
     kept = 0
-    for table in ("shard", "stream", "duty"):
+    for table, these, values in claims:
         cursor = await connection.execute(
-            f"UPDATE nowbridge.{table} SET lease_until = %(until)s WHERE owner = %(owner)s AND lease_until IS NOT NULL",
-            until,
+            f"UPDATE nowbridge.{table} SET lease_until = %s WHERE owner = %s AND lease_until IS NOT NULL AND {these}",
+            (now + holder.lease, holder.name, *values),
         )
         kept += cursor.rowcount
     return kept
