@@ -7,6 +7,7 @@ They stand beside the business rules (`scripting`), which are records; these are
 from nowtwin import reshaping
 from nowtwin.assets import Assets
 from nowtwin.attachments import CONTENT, drop_content
+from nowtwin.autoclose import Autoclose
 from nowtwin.cascades import Cascades
 from nowtwin.errors import failed
 from nowtwin.ground import Ground
@@ -25,8 +26,19 @@ class Consequences:
         self._instance = instance
         self.assets = Assets(instance)
         self.cascades = Cascades(instance)
+        self.autoclose = Autoclose(instance)
         instance.storage.index("sys_attachment", ("table_sys_id",))
         instance.storage.index(CONTENT, ("sys_attachment",))
+
+    def run_due(self) -> None:
+        """Jobs of the platform whose time has come; called with every request, so that the clock may be set at will."""
+        self.assets.run_due()
+        self.autoclose.run_due()
+
+    def run_jobs(self) -> None:
+        """Those jobs now, due or not."""
+        self.assets.run_job()
+        self.autoclose.run_job()
 
     def watches(self, pending: Pending) -> bool:
         """Whether any rule here looks at this write."""

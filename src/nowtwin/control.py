@@ -288,7 +288,7 @@ def _jobs(instance: Instance, _request: Request) -> object:
 
 def _settle_jobs(instance: Instance, request: Request) -> object:
     """Run what is queued without its delay; `settled` is False when something was still going on after `timeout`."""
-    instance.consequences.assets.run_job()
+    instance.consequences.run_jobs()
     instance.scripts.schedules.run_due()
     settled = instance.scripts.jobs.settle(float(request.param("timeout", "30")))
     return {"settled": settled, "pending": instance.scripts.jobs.pending()}

@@ -65,7 +65,7 @@ def answer(instance: Instance, request: Request) -> Answer:
 
 def dispatch(instance: Instance, request: Request) -> Answer:
     """The answer of the API that the path names, for a signed-in request. Raises Refused."""
-    instance.consequences.assets.run_due()
+    instance.consequences.run_due()
     attached = attachment.PATHS.fullmatch(request.path) is not None
     if len(request.body) > instance.switches.body_limit and not attached:
         raise Refused(

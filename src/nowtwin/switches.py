@@ -87,6 +87,8 @@ class Switches:
     """A model displays as manufacturer and name instead of its name alone (11.2)."""
     api_semaphore: int = 0
     """REST requests that one node runs at a time; the next ones queue. 0: no semaphore. `nowtwin serve` sets the
+    incident_autoclose_days: int = 0
+    """Days after which a resolved incident is closed, without the property `glide.ui.autoclose.time`; 0 never (11.1)."""
     documented 4 (10)."""
     api_queue: int = 50
     """REST requests that may queue at the semaphore; further ones are 429 (10)."""

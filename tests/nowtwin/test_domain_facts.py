@@ -1,0 +1,234 @@
+"""Task family, assets and CIs line by line, as far as other stories do not tell it (servicenow-api.md 11.1, 11.2)."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.nowtwin.talk import Record, Talk
+
+pytestmark = pytest.mark.behaviour("11.1", evidence="documentation: c_IntValsForDfltChoiceList.md; ITSM; SDKCORE")
+
+
+def choices(talk: Talk, table: str, element: str) -> dict[str, str]:
+    rows = talk.rows("sys_choice", f"name={table}^element={element}^inactive=false", sysparm_fields="value,label")
+    return {row["value"]: row["label"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        ("incident", "1 2 3 6 7 8"),
+        ("change_request", "-5 -4 -3 -2 -1 0 3 4"),
+        ("problem", "101 102 103 104 106 107"),
+        ("problem_task", "151 152 154 157"),
+        ("change_task", "-5 1 2 3 4"),
+        ("task", "-5 1 2 3 4 7"),
+    ],
+)
+def test_states_are_choices_of_each_class(talk: Talk, table: str, values: str) -> None:
+    assert set(choices(talk, table, "state")) == set(values.split())
+
+
+def test_hold_reasons_and_resolution_codes_are_the_current_ones(talk: Talk) -> None:
+    assert set(choices(talk, "incident", "hold_reason")) == {"1", "3", "4", "5"}
+    assert "Solution provided" in choices(talk, "incident", "close_code")
+    assert "Solved (Permanently)" not in choices(talk, "incident", "close_code")
+
+
+def test_the_external_key_of_a_task_is_shorter_than_that_of_a_ci(talk: Talk) -> None:
+    query = "element=correlation_id^nameINtask,cmdb_ci^ORDERBYname"
+    assert talk.names("sys_dictionary", query, "max_length") == ["512", "100"]
+
+
+def resolved(talk: Talk, **values: str) -> str:
+    admin = talk.rows("sys_user", "user_name=admin")[0]["sys_id"]
+    body = {"state": "6", "close_code": "User error", "close_notes": "done", "resolved_by": admin, **values}
+    sys_id: str = talk.post("incident", {"short_description": "x", **body}).result["sys_id"]
+    return sys_id
+
+
+@pytest.mark.behaviour(
+    "11.1",
+    evidence="documentation: incident properties; assumption: hourly, the default",
+    switch="incident_autoclose_days",
+)
+def test_a_resolved_incident_is_closed_after_some_days(talk: Talk) -> None:
+    talk.instance.clock.set(datetime(2026, 3, 1, 9, 4, tzinfo=UTC))
+    talk.instance.clock.freeze()
+    incident = resolved(talk)
+    talk.instance.clock.advance(30 * 86400)
+    assert talk.rows("incident")[0]["state"] == "6", "never, without the property"
+    talk.control("PUT", "switches", {"incident_autoclose_days": 60})
+    talk.instance.clock.advance(31 * 86400)
+    row = talk.get(f"table/incident/{incident}").result
+    assert (row["state"], row["incident_state"], row["active"]) == ("7", "7", "false")
+    assert row["closed_by"] == row["resolved_by"]
+
+
+@pytest.mark.behaviour("11.1", evidence="documentation: incident properties")
+def test_the_days_count_from_resolution_or_from_the_last_update(talk: Talk) -> None:
+    talk.instance.clock.freeze()
+    talk.post("sys_properties", {"name": "glide.ui.autoclose.time", "value": "7"})
+    incident = resolved(talk)
+    talk.instance.clock.advance(6 * 86400)
+    talk.patch("incident", incident, {"description": "touched"})
+    talk.post("sys_properties", {"name": "com.snc.incident.autoclose.basedon.resolved_at", "value": "false"})
+    talk.instance.clock.advance(2 * 86400)
+    assert talk.rows("incident")[0]["state"] == "6"
+    (row,) = talk.rows("sys_properties", "name=com.snc.incident.autoclose.basedon.resolved_at")
+    talk.patch("sys_properties", row["sys_id"], {"value": "true"})
+    talk.control("POST", "jobs")
+    assert talk.rows("incident")[0]["state"] == "7"
+
+
+@pytest.mark.behaviour("11.1", evidence="documentation: incident properties")
+def test_an_incident_that_may_not_be_closed_stays_and_is_logged(talk: Talk) -> None:
+    talk.instance.clock.freeze()
+    talk.instance.load("incident", [{"number": "INC1", "state": "6", "resolved_at": "2020-01-01 00:00:00"}])
+    talk.post("sys_properties", {"name": "glide.ui.autoclose.time", "value": "7"})
+    talk.control("POST", "jobs")
+    assert talk.rows("incident")[0]["state"] == "6"
+    assert "INC1" in talk.names("syslog", "source=Autoclose Incidents", "message")[0]
+
+
+ASSETS = pytest.mark.behaviour("11.2", evidence="documentation: r_InstalledWithAssetManagement.md; SDKCORE; ITSM")
+
+
+@ASSETS
+def test_states_of_assets_and_cis_are_the_listed_ones(talk: Talk) -> None:
+    assert set(choices(talk, "cmdb_ci", "install_status")) == {*"012345678", "100"}
+    assert set(choices(talk, "cmdb_ci", "operational_status")) == set("12345678")
+    assert {"1", "2", "3", "6", "7", "8", "9", "10"} <= set(choices(talk, "alm_asset", "install_status"))
+    assert set(choices(talk, "cmdb_model", "asset_tracking_strategy")) > {"leave_to_category"}
+
+
+@ASSETS
+def test_criticality_is_spelled_with_one_s_on_services_only(talk: Talk) -> None:
+    for table, element in (
+        ("cmdb_ci_service", "busines_criticality"),
+        ("service_offering", "busines_criticality"),
+        ("cmdb_ci_business_app", "business_criticality"),
+    ):
+        record = talk.post(table, {"name": "x", element: "1 - most critical"}).result
+        assert record[element] == "1 - most critical", table
+
+
+@ASSETS
+def test_every_csdm_class_is_a_ci(talk: Talk) -> None:
+    for table in (
+        "cmdb_ci_business_capability",
+        "cmdb_ci_service_business",
+        "cmdb_ci_service_technical",
+        "cmdb_ci_service_discovered",
+        "cmdb_ci_information_object",
+        "cmdb_ci_sdlc_component",
+    ):
+        talk.instance.load(table, [{"name": table}])
+        assert talk.names("cmdb_ci", f"sys_class_name={table}", "name") == [table]
+
+
+@ASSETS
+@pytest.mark.parametrize("name", ["Depends on::Used by", "Runs on::Runs", "Hosted on::Hosts", "Contains::Contained by"])
+def test_a_relation_type_is_named_by_its_descriptors(talk: Talk, name: str) -> None:
+    (row,) = talk.rows("cmdb_rel_type", f"name={name}")
+    assert f"{row['parent_descriptor']}::{row['child_descriptor']}" == name
+
+
+def category(talk: Talk, ci_class: str, asset_class: str = "alm_hardware") -> str:
+    body = {"name": f"for {ci_class}", "cmdb_ci_class": ci_class, "asset_class": asset_class}
+    sys_id: str = talk.post("cmdb_model_category", body).result["sys_id"]
+    return sys_id
+
+
+def asset(talk: Talk, model: str, model_category: str, **values: str) -> Record:
+    reply = talk.post("alm_asset", {"model": model, "model_category": model_category, **values})
+    assert reply.status == 201, reply.body
+    found: Record = reply.result
+    return found
+
+
+@pytest.fixture
+def model(talk: Talk) -> str:
+    sys_id: str = talk.post("cmdb_model", {"name": "Thing"}).result["sys_id"]
+    return sys_id
+
+
+@ASSETS
+def test_the_ci_class_of_a_model_comes_before_that_of_its_category(talk: Talk, model: str) -> None:
+    computers = category(talk, "cmdb_ci_computer")
+    talk.patch("cmdb_model", model, {"cmdb_ci_class": "cmdb_ci_printer"})
+    asset(talk, model, computers)
+    assert talk.names("cmdb_ci", "", "sys_class_name") == ["cmdb_ci_printer"]
+
+
+@ASSETS
+@pytest.mark.parametrize("asset_class", ["alm_consumable", "alm_license"])
+def test_categories_of_consumables_and_licences_have_no_ci_class(talk: Talk, asset_class: str) -> None:
+    body = {"name": "x", "asset_class": asset_class, "cmdb_ci_class": "cmdb_ci_computer"}
+    assert talk.post("cmdb_model_category", body).error[:2] == (403, "Operation Failed")
+
+
+@ASSETS
+def test_for_what_is_no_hardware_the_state_of_the_ci_reaches_the_asset(talk: Talk, model: str) -> None:
+    made = asset(talk, model, category(talk, "cmdb_ci_rack"), install_status="1")
+    talk.patch("cmdb_ci", made["ci"]["value"], {"install_status": "3"})
+    assert talk.rows("alm_asset")[0]["install_status"] == "3"
+    (row,) = talk.rows("alm_asset_ci_state_mapping", "ci_state=7")
+    talk.patch("alm_asset_ci_state_mapping", row["sys_id"], {"sync_direction": "asset_to_ci"})
+    talk.patch("cmdb_ci", made["ci"]["value"], {"install_status": "7"})
+    assert talk.rows("alm_asset")[0]["install_status"] == "3"
+    talk.patch("alm_asset", made["sys_id"], {"install_status": "7"})
+    assert talk.rows("cmdb_ci")[0]["install_status"] == "7"
+
+
+@ASSETS
+def test_a_field_mapping_has_a_direction_and_can_be_switched_off(talk: Talk, model: str) -> None:
+    made = asset(talk, model, category(talk, "cmdb_ci_computer"), serial_number="S1")
+    (row,) = talk.rows("alm_asset_ci_field_mapping", "asset_field=serial_number")
+    talk.patch("alm_asset_ci_field_mapping", row["sys_id"], {"sync_direction": "ci_to_asset"})
+    talk.patch("alm_asset", made["sys_id"], {"serial_number": "S2"})
+    assert talk.names("cmdb_ci", "", "serial_number") == ["S1"]
+    talk.patch("cmdb_ci", made["ci"]["value"], {"serial_number": "S3"})
+    assert talk.names("alm_asset", "", "serial_number") == ["S3"]
+    talk.patch("alm_asset_ci_field_mapping", row["sys_id"], {"active": "false"})
+    talk.patch("cmdb_ci", made["ci"]["value"], {"serial_number": "S4"})
+    assert talk.names("alm_asset", "", "serial_number") == ["S3"]
+
+
+@ASSETS
+def test_ire_mode_is_about_hardware_and_looks_at_cis_too(talk: Talk, model: str) -> None:
+    talk.post("sys_properties", {"name": "glide.asset.create_ci_with_ire", "value": "true"})
+    assert asset(talk, model, category(talk, "cmdb_ci_rack"))["ci"] != ""
+    computers = category(talk, "cmdb_ci_computer")
+    talk.post("cmdb_ci_computer", {"name": "pc", "serial_number": "S9"})
+    taken = talk.post("alm_asset", {"model": model, "model_category": computers, "serial_number": "S9"})
+    assert taken.error[:2] == (403, "Operation Failed")
+    assert "S9 already exists on a record of cmdb_ci" in (taken.error[2] or "")
+
+
+@ASSETS
+def test_a_delayed_asset_that_is_refused_stays_in_the_queue_with_its_error(talk: Talk, model: str) -> None:
+    talk.patch("cmdb_model", model, {"cmdb_model_category": category(talk, "cmdb_ci_computer")})
+    talk.post("sys_properties", {"name": "glide.create_alm_asset.async", "value": "true"})
+    script = {
+        "name": "No assets",
+        "collection": "alm_hardware",
+        "when": "before",
+        "action_insert": True,
+        "active": True,
+    }
+    talk.post("sys_script", {**script, "advanced": True, "script": "current.setAbortAction(true);"})
+    talk.post("cmdb_ci_computer", {"name": "pc", "model_id": model})
+    talk.control("POST", "jobs")
+    (row,) = talk.rows("alm_asset_creation_queue")
+    assert row["state"] == "error"
+    assert "No assets" in row["error"]
+    assert talk.rows("alm_asset") == []
+
+
+@ASSETS
+def test_workarena_s_laptop_needs_its_model_and_category_only(talk: Talk, model: str) -> None:
+    body = {"model": model, "model_category": category(talk, "cmdb_ci_computer"), "asset_tag": "P1"}
+    made = talk.post("alm_hardware", {**body, "warranty_expiration": "2030-01-01", "display_name": "mine"})
+    assert (made.status, made.result["display_name"]) == (201, "P1 - Thing")
+    assert made.result["warranty_expiration"] == "2030-01-01"
