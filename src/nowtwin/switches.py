@@ -81,14 +81,14 @@ class Switches:
     """Without the property `glide.create_alm_asset.async` a CI's asset is made by the delayed job (11.2)."""
     asset_ci_with_ire: bool = False
     """Without the property `glide.asset.create_ci_with_ire` hardware assets make their CI through IRE (11.2)."""
+    incident_autoclose_days: int = 0
+    """Days after which a resolved incident is closed, without the property `glide.ui.autoclose.time`; 0 never (11.1)."""
     asset_job_minutes: int = 15
     """Minutes between runs of the job that makes delayed assets (11.2)."""
     model_named_with_manufacturer: bool = True
     """A model displays as manufacturer and name instead of its name alone (11.2)."""
     api_semaphore: int = 0
     """REST requests that one node runs at a time; the next ones queue. 0: no semaphore. `nowtwin serve` sets the
-    incident_autoclose_days: int = 0
-    """Days after which a resolved incident is closed, without the property `glide.ui.autoclose.time`; 0 never (11.1)."""
     documented 4 (10)."""
     api_queue: int = 50
     """REST requests that may queue at the semaphore; further ones are 429 (10)."""
