@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -17,6 +18,8 @@ import pytest
 from nowtwin.instance import Instance
 from nowtwin.testing import serve
 from tests.nowtwin.talk import basic
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "nowtwin.md"
 
 
 @contextmanager
@@ -177,6 +180,15 @@ def test_a_folder_has_one_instance_and_begins_empty(tmp_path: Path) -> None:
     assert (tmp_path / "rows.sqlite").is_file()
     with _served("--data", "empty", "--directory", str(tmp_path)) as (_, line):
         assert _count(line.split()[3], "incident") == 0
+
+
+def test_every_option_is_documented() -> None:
+    section = DOCUMENT.read_text().split("## Run it", 1)[1].split("\n## ", 1)[0]
+    named = set(re.findall(r"`(--[a-z-]+)", section.partition("| option | meaning |")[2]))
+    command = [sys.executable, "-m", "nowtwin.cli", "serve", "--help"]
+    wide = {**os.environ, "COLUMNS": "250"}
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=wide).stdout
+    assert named == set(re.findall(r"^\W*(--[a-z-]+)", shown, re.MULTILINE)) - {"--help"}
 
 
 def test_a_version_and_help_are_there() -> None:
