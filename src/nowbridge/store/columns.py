@@ -235,14 +235,18 @@ async def contracts(connection: Connection) -> list[ContractStatus]:
     return [ContractStatus(Relation(schema, name), *rest) for schema, name, *rest in await cursor.fetchall()]
 
 
-async def set_contract(connection: Connection, table_id: int, contract: str) -> None:
-    await connection.execute("UPDATE nowbridge.replica_table SET contract = %s WHERE id = %s", (contract, table_id))
+async def set_contract(connection: Connection, row: TableRow, contract: str, *, now: datetime) -> None:
+    """evolve, freeze or discard, from the next look at the dictionary on, which is due now."""
+    await connection.execute("UPDATE nowbridge.replica_table SET contract = %s WHERE id = %s", (contract, row.id))
+    await look_again(connection, row, now=now)
 
 
-async def set_selection(connection: Connection, table_id: int, selection: dict[str, Any]) -> None:
+async def set_selection(connection: Connection, row: TableRow, selection: dict[str, Any], *, now: datetime) -> None:
+    """Other columns, from the next look at the dictionary on, which is due now."""
     await connection.execute(
-        "UPDATE nowbridge.replica_table SET selection = %s WHERE id = %s", (Jsonb(selection), table_id)
+        "UPDATE nowbridge.replica_table SET selection = %s WHERE id = %s", (Jsonb(selection), row.id)
     )
+    await look_again(connection, row, now=now)
 
 
 async def stop(connection: Connection, table_id: int, why: dict[str, Any] | None) -> None:
