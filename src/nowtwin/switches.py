@@ -54,6 +54,9 @@ class Switches:
     """IRE refuses items without a data source; the documented exchanges show some without (6.5)."""
     ire_all_or_nothing: bool = True
     """Without partial commits one failed item of an IRE payload keeps the others out (6.5)."""
+    ire_insert_failed_code: bool = True
+    """An item whose write the platform refuses has the code INSERT_FAILED, otherwise INVALID_INPUT_DATA, as documented
+    codes go (6.5)."""
     ire_locks_targets: bool = True
     """A lock on an IRE target that somebody else holds (a row of sys_mutex) fails the item with LOCK_TIMEOUT (6.5)."""
     cmdb_instance_documented_statuses: bool = False

@@ -72,7 +72,8 @@ class Committer:
                 self._update(outcome, texts)
             self._write_subs(outcome, rule)
         except Refused as refused:
-            outcome.fail("INSERT_FAILED", refused.detail or refused.message)
+            code = "INSERT_FAILED" if self._instance.switches.ire_insert_failed_code else "INVALID_INPUT_DATA"
+            outcome.fail(code, refused.detail or refused.message)
             return
         self._remember_source(outcome)
 
