@@ -21,6 +21,7 @@ import gzip
 import json
 import re
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parent.parent
 PAGE = REPO / "docs" / "COVERAGE.md"
 TESTS = ("tests/nowtwin", "tests/nowtwin_judges", "tests/nowtwin_seeds")
+FIDELITY = REPO / TESTS[0] / "fidelity.toml"
 OWN = ("test_pytest_plugin.py", "test_serve_command.py", "test_snapshots.py")
 """Tests of what only nowtwin has and an instance has not; there is no evidence for it to name."""
 DATA = REPO / "src" / "nowtwin" / "data"
@@ -60,6 +62,28 @@ class Switch:
 
 
 # -- what tests say ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What the notes list as surprising, how nowtwin does it, and the tests that show it (full names)."""
+
+    section: str
+    text: str
+    how: str
+    tests: tuple[str, ...]
+
+
+def fidelity() -> list[Item]:
+    """The lines of tests/nowtwin/fidelity.toml, in their order."""
+    sections = tomllib.loads(FIDELITY.read_text(encoding="utf-8"))
+    lines = ((section, *line) for section, items in sections.items() for line in items.items())
+    return [Item(section, text, how, tuple(map(_full_name, tests))) for section, text, (how, *tests) in lines]
+
+
+def _full_name(test: str) -> str:
+    file, _, name = test.partition("::")
+    return f"{TESTS[0]}/test_{file}.py::test_{name}"
 
 
 def test_files() -> list[Path]:
@@ -126,16 +150,12 @@ def tests_that_name(switch: str, marked: Iterable[Behaviour]) -> list[str]:
 
 def access_rules() -> Iterator[tuple[str, str, str]]:
     """Operation or `role`, object with its roles, and evidence: the lines of data/access.toml."""
-    section = ""
-    for line in (DATA / "access.toml").read_text(encoding="utf-8").splitlines():
-        heading = re.fullmatch(r"\[(\w+)\]", line.strip())
-        section = heading[1] if heading else section
-        entry = re.match(r"(\S+|\"[^\"]+\")\s*=\s*(\[[^\]]*\]|\"[^\"]*\")\s*(?:#\s*\[(\w+)\])?", line)
-        if section and entry and not line.startswith("#"):
-            name, value, mark = entry.groups()
-            evidence = _ACCESS_MARKS.get(mark or "assumed", "assumption")
-            words = re.sub(r"[\[\]\"]", "", value)
-            yield section, f"`{name.strip(chr(34))}`" + (f": {words}" if words else ""), evidence
+    sys.path.insert(0, str(REPO / "src"))
+    from nowtwin.shipped_access import marked_lines
+
+    for section, name, value, mark in marked_lines():
+        words = re.sub(r"[\[\]\"]", "", value)
+        yield section, f"`{name}`" + (f": {words}" if words else ""), _ACCESS_MARKS.get(mark, "assumption")
 
 
 def written_tables() -> dict[str, list[str]]:
@@ -222,7 +242,22 @@ def page() -> str:
         "",
     ]
     lines += _behaviour_lines(marked)
-    return "\n".join(lines + _switch_lines(marked) + _access_lines() + _data_lines())
+    return "\n".join(lines + _item_lines() + _switch_lines(marked) + _access_lines() + _data_lines())
+
+
+def _item_lines() -> list[str]:
+    rows = (
+        (item.section, item.text, item.how, ", ".join(f"`{Path(test).name}`" for test in item.tests))
+        for item in fidelity()
+    )
+    return [
+        "## What surprises, item by item",
+        "",
+        "What the notes list of misleading answers, lost deletes and changes, limits and fidelity traps: how nowtwin does each (by",
+        "itself, as a fault that can be asked for, as an operation of the control API) and the tests that show it.",
+        "",
+        *_table(("section", "item", "how", "tests"), rows),
+    ]
 
 
 def _switch_lines(marked: list[Behaviour]) -> list[str]:
@@ -280,6 +315,10 @@ def problems() -> list[str]:
             f"{behaviour.test}: {kind!r} is no kind of evidence" for kind in behaviour.kinds() if kind not in KINDS
         ]
         found += [f"{behaviour.test}: there is no switch {name}" for name in behaviour.switches if name not in known]
+    tests = {behaviour.test for behaviour in marked}
+    found += [
+        f"{FIDELITY.name}: {test} is no marked test" for item in fidelity() for test in item.tests if test not in tests
+    ]
     found += [
         f"no test of nowtwin names the switch {name}" for name in sorted(known) if not tests_that_name(name, marked)
     ]

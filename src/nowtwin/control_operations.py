@@ -100,7 +100,7 @@ def _write(instance: Instance, request: Request) -> object:
 
 
 def _clean(instance: Instance, request: Request) -> object:
-    asked = msgspec.json.decode(request.body or b"{}", type=Cleaning)
+    asked = msgspec.json.decode(request.body, type=Cleaning)
     if not asked.table:
         return {"deleted": operations.clean_by_rules(instance)}
     return {"deleted": operations.clean(instance, asked.table, asked.query, cascade=asked.cascade)}
@@ -136,7 +136,7 @@ def _drop_column(instance: Instance, request: Request) -> object:
 
 
 def _restart(instance: Instance, request: Request) -> object:
-    asked = msgspec.json.decode(request.body or b"{}", type=Restart)
+    asked = msgspec.json.decode(request.body, type=Restart)
     ended = upheavals.restart(instance, asked.node, seconds=asked.seconds, status=asked.status)
     return {"sessions_ended": ended}
 

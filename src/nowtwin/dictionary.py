@@ -113,7 +113,7 @@ class Dictionary:
         self._choices: dict[tuple[str, str], dict[tuple[str, str, str], Choice]] = {}
         self._children: dict[str, list[str]] = {}
         self._effective: dict[str, dict[str, Column]] = {}
-        self._labels: dict[tuple[str, str, bool], dict[str, str]] = {}
+        self._labels: dict[tuple[str, str, bool, str], dict[str, str]] = {}
 
     def copy(self) -> "Dictionary":
         twin = Dictionary()
@@ -297,13 +297,16 @@ class Dictionary:
         for choices in self._choices.values():
             yield from choices.values()
 
-    def choice_labels(self, table: str, element: str, *, inherited: bool = True) -> Mapping[str, str]:
-        """Label by stored value; empty where the column has no choice list."""
-        key = (table, element, inherited)
+    def choice_labels(
+        self, table: str, element: str, *, inherited: bool = True, language: str = "en"
+    ) -> Mapping[str, str]:
+        """Label by stored value, English where there is none in the language; empty where the column has no choice list."""
+        key = (table, element, inherited, language)
         labels = self._labels.get(key)
         if labels is None:
             labels = {}
-            for choice in self.choices(table, element, inherited=inherited):
+            found = self.choices(table, element, inherited=inherited)
+            for choice in sorted(found, key=lambda choice: (choice.language != language, choice.language != "en")):
                 labels.setdefault(choice.value, choice.label)
             self._labels[key] = labels
         return labels

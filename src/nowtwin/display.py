@@ -71,7 +71,9 @@ class Displays:
             return self.names(column.reference, column.reference_key, values)
         if column.choice and column.choice != _OPEN_CHOICE:
             inherited = self._switches.choices_from_parent
-            labels = self._dictionary.choice_labels(table, column.element, inherited=inherited)
+            labels = self._dictionary.choice_labels(
+                table, column.element, inherited=inherited, language=self._user.language
+            )
             if labels:
                 return {value: labels.get(value, f"({value})") for value in values}
         shaper = self._shaper(column.type)

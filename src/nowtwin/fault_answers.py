@@ -54,6 +54,11 @@ def upgrading() -> Answer:
     return Answer(503, page("Upgrade in progress", "This instance is being upgraded."), content_type=HTML)
 
 
+def page_cancelled() -> Answer:
+    """A page whose transaction took too long (10)."""
+    return Answer(500, page("500 Internal Server Error", CANCELLED), content_type=HTML)
+
+
 def overloaded(*, in_json: bool) -> Answer:
     """A full semaphore queue: 429, often not JSON (10)."""
     if in_json:

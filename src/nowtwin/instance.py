@@ -317,7 +317,7 @@ class Instance:
 
     def user(self, user_name: str) -> User | None:
         """The active user of that name, with the settings of the sys_user row."""
-        version = (self.storage.versions.get("sys_user", 0), *self.roles.version())
+        version = (self.storage.versions.get("sys_user", 0), self.accounts.revision, *self.roles.version())
         known = self._users.get(user_name)
         if known and known[0] == version:
             return known[1]
@@ -339,6 +339,7 @@ class Instance:
             roles=self.roles.of(texts["sys_id"], self.accounts.roles(texts["user_name"])),
             zone=zone_of(texts.get("time_zone") or self.property("glide.sys.default.tz")),
             date_format=texts.get("date_format") or self.property("glide.sys.date_format") or "yyyy-MM-dd",
+            language=texts.get("preferred_language") or "en",
             time_format=texts.get("time_format") or self.property("glide.sys.time_format") or "HH:mm:ss",
         )
 

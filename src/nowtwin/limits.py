@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from nowtwin.admission import Turned
-from nowtwin.fault_answers import cancelled, overloaded
+from nowtwin.fault_answers import cancelled, overloaded, page_cancelled
 from nowtwin.faults import Latency
 from nowtwin.http import Answer
 from nowtwin.switches import Switches
@@ -33,6 +33,8 @@ def turned_away(place: Turned, switches: Switches) -> Answer:
 def in_time(answer: Answer, path: str, latency: Latency, switches: Switches) -> tuple[Answer, float]:
     """The answer as far as the transaction quota lets it come, and the service time that it takes."""
     seconds = latency.service_time * answer.rows if answer.seconds is None else answer.seconds
+    if not path.startswith("/api/") and seconds > switches.page_quota_seconds:
+        return page_cancelled(), switches.page_quota_seconds
     if seconds <= switches.quota_seconds or not _QUOTED.match(path):
         return answer, seconds
     return cancelled(answer, int(switches.quota_seconds / latency.service_time)), switches.quota_seconds

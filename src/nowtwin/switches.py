@@ -107,6 +107,8 @@ class Switches:
     quota_seconds: float = 60.0
     """Service time after which a transaction of the Table, Aggregate, Attachment or Import Set API is cancelled in
     mid-answer; counted in the service time of the twin's latency (1.9, 10)."""
+    page_quota_seconds: float = 298.0
+    """As `quota_seconds` for pages, which are 500 then (10)."""
     batch_items_rate_limited: bool = True
     """Requests inside a batch count against rate limit rules and may be 429 themselves (5)."""
     rate_limit_commit_seconds: int = 30

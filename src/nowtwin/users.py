@@ -31,6 +31,7 @@ class User:
     zone: ZoneInfo
     date_format: str = "yyyy-MM-dd"
     time_format: str = "HH:mm:ss"
+    language: str = "en"
 
     @property
     def admin(self) -> bool:

@@ -18,6 +18,7 @@ def _rows(talk: Talk, count: int) -> None:
     assert talk.control("POST", "rows", {"table": "incident", "rows": rows}) == {"loaded": count}
 
 
+@pytest.mark.behaviour("1.8, 10", evidence="documentation: r_RESTAPIHTTPResponseCodes.md")
 def test_a_status_fault_strikes_what_it_names_as_often_as_it_says(talk: Talk) -> None:
     rule = {
         "kind": "status",
@@ -38,6 +39,7 @@ def test_a_status_fault_strikes_what_it_names_as_often_as_it_says(talk: Talk) ->
     assert talk.control("GET", "faults") == {"rules": []}
 
 
+@pytest.mark.behaviour("1.9", evidence="assumption: networks break")
 def test_a_dropped_request_is_not_executed_and_a_lost_response_is(talk: Talk) -> None:
     talk.control("PUT", "faults", [{"kind": "drop_before", "method": "POST", "count": 1}])
     with pytest.raises(BROKEN):
@@ -48,6 +50,7 @@ def test_a_dropped_request_is_not_executed_and_a_lost_response_is(talk: Talk) ->
     assert talk.names("incident", "") == ["after"]
 
 
+@pytest.mark.behaviour("1.9", evidence="assumption: networks break")
 def test_a_truncated_body_ends_before_its_length(talk: Talk) -> None:
     _rows(talk, 20)
     talk.control("PUT", "faults", [{"kind": "truncate", "fraction": 0.3, "count": 1}])
@@ -104,6 +107,7 @@ def test_a_fault_may_be_for_one_user_only(talk: Talk) -> None:
     assert talk.as_user("joe", "p").get("table/incident").status == 500
 
 
+@pytest.mark.behaviour("10", evidence="measured by others: LH")
 def test_latency_is_per_request_and_per_record_and_requests_overlap(talk: Talk) -> None:
     _rows(talk, 10)
     talk.control("PUT", "latency", {"rtt": 0.15, "service_time": 0.01})

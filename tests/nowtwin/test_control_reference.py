@@ -45,15 +45,36 @@ EXAMPLES: dict[Route, object] = {
     ("PUT", "nodes"): [{"name": "one"}, {"name": "two", "skew": -2}],
     ("GET", "switches"): None,
     ("PUT", "switches"): {"url_limit": 4096},
+    ("POST", "write"): {"table": "incident", "values": {"short_description": "x"}, "workflow": False, "seconds_ago": 9},
+    ("POST", "clean"): {"table": "incident", "query": "active=false", "cascade": False},
+    ("POST", "archive"): {"table": "incident", "query": "active=false"},
+    ("POST", "unarchive"): {"table": "ar_incident"},
+    ("POST", "undelete"): {"query": "tablename=incident"},
+    ("PUT", "roles"): {"user_name": "admin", "roles": ["admin"]},
+    ("PUT", "columns"): {"table": "incident", "element": "u_x", "values": {"internal_type": "string"}},
+    ("DELETE", "columns"): None,
+    ("POST", "restart"): {"node": "", "seconds": 0, "status": 503},
+    ("POST", "upgrade"): {"war": "glide-b__patch1-05-25-2027_06-10-2027_1842.zip", "name": "B", "seconds": 0},
+    ("POST", "clone"): {"data": "empty", "name": "prod", "preserve": ["cmn_location"]},
 }
 """A good request for each route; one that is missing fails `test_every_route_has_an_example`."""
 PARAMETERS: dict[Route, str] = {
     ("GET", "export"): "?table=incident",
     ("GET", "count"): "?table=incident&query=active=true",
     ("DELETE", "apps"): "?application=x_nowt_comp",
+    ("DELETE", "columns"): "?table=incident&element=u_x",
 }
+
+
+def _archived(talk: Talk) -> None:
+    talk.control("POST", "rows", {"table": "incident", "rows": [{"active": "false"}]})
+    talk.control("POST", "archive", EXAMPLES["POST", "archive"])
+
+
 BEFORE: dict[Route, Callable[[Talk], object]] = {
     ("POST", "restore"): lambda talk: talk.control("POST", "snapshot"),
+    ("POST", "unarchive"): _archived,
+    ("DELETE", "columns"): lambda talk: talk.control("PUT", "columns", EXAMPLES["PUT", "columns"]),
     ("DELETE", "apps"): lambda talk: talk.control("POST", "apps", EXAMPLES["POST", "apps"]),
 }
 """What must have happened for the example to be one."""
@@ -61,7 +82,7 @@ BEFORE: dict[Route, Callable[[Talk], object]] = {
 
 def _documented() -> set[Route]:
     """The calls in the first column of the reference's table: ``GET`/`PUT latency``, ``GET calls?after=N``."""
-    section = DOCUMENT.read_text().split("## The control API", 1)[1].split("\n### ", 1)[0]
+    section = DOCUMENT.read_text().split("## The control API", 1)[1].split("\n### Fault rules", 1)[0]
     found: set[Route] = set()
     for line in section.splitlines():
         methods: list[str] = []

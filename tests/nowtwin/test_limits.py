@@ -14,10 +14,6 @@ from nowtwin.switches import Switches
 from tests.nowtwin.talk import Reply, Talk, basic
 
 pytestmark = pytest.mark.behaviour(
-    "1.8, 1.9, 10", evidence="documentation: io-semaphores-performance-metrics.md, inbound-REST-API-rate-limiting.md"
-)
-
-pytestmark = pytest.mark.behaviour(
     "1.8, 1.9, 10", evidence="documentation: inbound-REST-API-rate-limiting.md, c_DefaultQuotaRules.md, KB0635398"
 )
 START = "2025-01-01 00:20:00"
@@ -143,6 +139,19 @@ def test_a_quota_of_an_unlisted_api_is_not_watched(talk: Talk) -> None:
     talk.control("PUT", "latency", {"service_time": 0.01})
     assert "error" not in talk.get("ui/user/current_user").json
     assert "error" in talk.get("stats/incident", sysparm_count="true").json
+
+
+@pytest.mark.behaviour(
+    "10", evidence="documentation: c_DefaultQuotaRules.md; assumption: the page", switch="page_quota_seconds"
+)
+def test_a_page_that_takes_too_long_is_500(talk: Talk) -> None:
+    assert Switches().page_quota_seconds == 298
+    talk.instance.load("incident", [{"short_description": str(n)} for n in range(20)])
+    talk.control("PUT", "latency", {"service_time": 0.01})
+    assert talk.call("GET", "/incident_list.do").status == 200
+    talk.control("PUT", "switches", {"page_quota_seconds": 0.1})
+    cut = talk.call("GET", "/incident_list.do")
+    assert (cut.status, b"maximum execution time exceeded" in cut.body) == (500, True)
 
 
 # -- rate limits ---------------------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def test_rules_of_the_table_cleaner_are_records(talk: Talk) -> None:
     rule = {"tablename": "incident", "matchfield": "sys_created_on", "age": "3600", "conditions": "state=2"}
     talk.post("sys_auto_flush", rule | {"active": "true"})
     talk.post("sys_auto_flush", {"tablename": "problem", "matchfield": "sys_created_on", "active": "false"})
-    assert talk.control("POST", "clean") == {"deleted": {"incident": 1}}
+    assert talk.control("POST", "clean", {}) == {"deleted": {"incident": 1}}
     assert talk.get(f"table/incident/{old}").status == 404
     assert sorted(talk.names("incident", "")) == ["new", "old too"]
 

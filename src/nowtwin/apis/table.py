@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote_plus
 
 from nowtwin import errors, permission
+from nowtwin.dictionary import METADATA_ROOT
 from nowtwin.display import Displays
 from nowtwin.errors import Refused
 from nowtwin.http import Answer, Headers, Request, json_answer, json_object
@@ -68,7 +69,7 @@ def insert_record(instance: Instance, request: Request, table: str) -> Answer:
     with instance.storage.lock:
         written = instance.records.insert(
             table,
-            insertable(instance, request.caller, table, body_of(request)),
+            insertable(instance, request.caller, table, _in_global(instance, table, body_of(request))),
             request.caller,
             instance.switches,
             display_values=request.flag("sysparm_input_display_value"),
@@ -116,9 +117,7 @@ def list_query(instance: Instance, request: Request, table: str) -> Query:
     text = request.param("sysparm_query")
     if text:
         switches = instance.switches
-        return parse(
-            text, caret_escape=switches.double_caret_escapes, join_ends_at_caret=switches.join_ends_at_caret
-        )
+        return parse(text, caret_escape=switches.double_caret_escapes, join_ends_at_caret=switches.join_ends_at_caret)
     plain = [(name, value) for name, value in request.query if not name.startswith("sysparm_")]
     return Query((tuple(_equality(instance, table, name, value) for name, value in plain),))
 
@@ -196,6 +195,14 @@ def body_of(request: Request) -> Mapping[str, str]:
     if request.body and content_type not in {"application/json", "text/json"}:
         raise Refused(415, "Unsupported media type", f"Cannot consume content type {content_type or '(none)'}")
     return {element: text_of(value) for element, value in json_object(request.body).items()}
+
+
+def _in_global(instance: Instance, table: str, body: Mapping[str, str]) -> Mapping[str, str]:
+    """A new metadata record is put into scope global, whatever the body says (1.7)."""
+    if METADATA_ROOT not in instance.dictionary.lineage(table):
+        return body
+    placed = {element: "global" for element in ("sys_scope", "sys_package") if element in body}
+    return {**body, **placed}
 
 
 def silent(request: Request) -> bool:

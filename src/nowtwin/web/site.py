@@ -7,6 +7,7 @@
 | `/nav_to.do?uri=`, `/now/nav/ui/classic/params/target/` | redirect to a list or a form |
 | `/login.do`, `/logout.do` | session |
 | `/sys_attachment.do?sys_id=` | a file |
+| `/<table>_list.do?CSV`, `?XML`, `/<table>.do?JSONv2` | the list as a file (`exports`) |
 | `/oauth_auth.do` | consent for an OAuth client |
 | `/angular.do`, `/xmlhttp.do`, `/sn_appclient_upload_processor.do` | for now-sdk (`tools`) |
 """
@@ -20,7 +21,7 @@ from nowtwin.errors import Refused
 from nowtwin.http import Answer, Request
 from nowtwin.instance import Instance
 from nowtwin.sign_in import authenticate, cookie
-from nowtwin.web import authorize, sign_in, tools
+from nowtwin.web import authorize, exports, sign_in, tools
 from nowtwin.web.files import send_file
 from nowtwin.web.forms import show_form, take_form
 from nowtwin.web.frame import STYLE, failure, redirect
@@ -100,6 +101,8 @@ def _page(instance: Instance, request: Request, visitor: Visitor) -> Answer:
         return redirect(own_path(_target(request)) or "/")
     if path == "/sys_attachment.do" and request.method in {"GET", "HEAD"} and request.param("sys_id") not in {"", "-1"}:
         return send_file(instance, request)
+    if kind := exports.format_of(request):
+        return exports.send_export(instance, request, kind)
     if found := _LIST.fullmatch(path):
         return show_list(instance, request, found["table"])
     take = authorize.authorize if path == authorize.PATH else _form
