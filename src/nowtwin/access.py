@@ -18,6 +18,9 @@ _MATCH = frozenset({"=", "!=", "IN", "NOT IN", "SAMEAS", "NSAMEAS", "ANYTHING", 
 
 
 _KEPT_VEILS = 1_000
+SCRIPT_WRITER = "snc_required_script_writer_permission"
+_SCRIPT_TYPES = frozenset({"script", "script_plain", "script_server", "script_client", "condition_string"})
+"""What data-type rules guard with role SCRIPT_WRITER, for admins too (D:scripting-governance)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,22 @@ class Veil:
 
 class Access:
     def __init__(
-        self, dictionary: Dictionary, rules: RuleBook, *, enforced: Callable[[], bool], default_deny: Callable[[], bool]
+        self,
+        dictionary: Dictionary,
+        rules: RuleBook,
+        *,
+        enforced: Callable[[], bool],
+        default_deny: Callable[[], bool],
+        scripts_governed: Callable[[], bool],
     ) -> None:
-        """`default_deny`: whether tables without a rule are for admins only (`glide.sm.default_mode`)."""
+        """`default_deny`: whether tables without a rule are for admins only (`glide.sm.default_mode`);
+        `scripts_governed`: whether columns of scripts need a role of their own.
+        """
         self._dictionary = dictionary
         self._book = rules
         self._enforced = enforced
         self._default_deny = default_deny
+        self._scripts_governed = scripts_governed
         self._veils: dict[tuple[object, ...], tuple[Veil, ...]] = {}
         self.rules: list[HideRule] = []
 
@@ -134,7 +146,15 @@ class Access:
         """Those of the columns that field rules let the user write (`write`) or set on insert (`create`)."""
         if not self._enforced():
             return frozenset(elements)
+        elements = set(elements) - self._governed_columns(user, table)
         return frozenset(e for e in elements if not self._field(user, table, e, operation).never)
+
+    def _governed_columns(self, user: User, table: str) -> frozenset[str]:
+        """Columns of scripts that the user may not write, though he may write the record."""
+        if not self._scripts_governed() or SCRIPT_WRITER in user.roles:
+            return frozenset()
+        columns = self._dictionary.columns(table)
+        return frozenset(element for element, column in columns.items() if column.type in _SCRIPT_TYPES)
 
     def column_verdict(self, user: User, table: str, element: str, operation: str) -> Verdict:
         """What field rules say about one column of records of exactly this class."""

@@ -7,7 +7,7 @@ fails denies whatever else passes. An empty rule denies. Roles, condition and sc
 the conditions and scripts that are left to look at a record (`granting`, `veiling`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from nowtwin.dictionary import Dictionary
@@ -77,7 +77,9 @@ DENIED = Verdict(())
 class RuleBook:
     """All active record rules, by operation and object; read again when their tables are written."""
 
-    def __init__(self, dictionary: Dictionary, storage: Storage) -> None:
+    def __init__(self, dictionary: Dictionary, storage: Storage, ignored: Callable[[], frozenset[str]]) -> None:
+        """`ignored`: sys_ids of rules that do not count."""
+        self._ignored = ignored
         self._dictionary = dictionary
         self._storage = storage
         self._version: tuple[int, ...] | None = None
@@ -88,7 +90,7 @@ class RuleBook:
         storage.ensure("sys_user_role", ("name",))
 
     def version(self) -> tuple[int, ...]:
-        return tuple(self._storage.versions.get(root, 0) for root in TABLES)
+        return (*(self._storage.versions.get(root, 0) for root in TABLES), len(self._ignored()))
 
     def table_verdict(self, user: User, table: str, operation: str, *, default_deny: bool) -> Verdict:
         """What table rules say about records of exactly this class."""
@@ -137,14 +139,14 @@ class RuleBook:
     def _refresh(self) -> None:
         version = self.version()
         if version != self._version:
-            self._rules = _by_operation(self._storage)
+            self._rules = _by_operation(self._storage, self._ignored())
             self._scripted = any(
                 rule.script for named in self._rules.values() for rules in named.values() for rule in rules
             )
             self._version = version
 
 
-def _by_operation(storage: Storage) -> dict[str, dict[tuple[str, str], tuple[Rule, ...]]]:
+def _by_operation(storage: Storage, ignored: frozenset[str]) -> dict[str, dict[tuple[str, str], tuple[Rule, ...]]]:
     roles = _required_roles(storage)
     rules: dict[str, dict[tuple[str, str], tuple[Rule, ...]]] = {}
     columns = ", ".join(("sys_id", *_USED, "admin_overrides"))
@@ -152,7 +154,7 @@ def _by_operation(storage: Storage) -> dict[str, dict[tuple[str, str], tuple[Rul
         sys_id, name, operation, kind, active, condition, applies_to, script, advanced, decision, overrides = (
             "" if value is None else str(value) for value in row
         )
-        if active == "false" or kind.lower() not in {"", "record", ENDPOINT} or not name:
+        if active == "false" or kind.lower() not in {"", "record", ENDPOINT} or not name or sys_id in ignored:
             continue
         endpoint = kind.lower() == ENDPOINT
         table, _, element = name.partition(".")

@@ -38,7 +38,7 @@ from nowtwin.schema import shipped_dictionary
 from nowtwin.schema_document import refuse_malformed
 from nowtwin.scripted_apis import ScriptedApis
 from nowtwin.scripting.scripts import Scripts
-from nowtwin.shipped_access import access_rows
+from nowtwin.shipped_access import access_rows, assumed_ids
 from nowtwin.shipped_policies import policy_rows
 from nowtwin.snapshots import Snapshots
 from nowtwin.state_models import StateModels
@@ -103,12 +103,13 @@ class Instance:
         self.switches = Switches()
         self.dictionary = shipped_dictionary()
         self.accounts = Accounts(Random(self.seed + 1))  # noqa: S311 - an emulator's tokens may be foreseen
-        self.roles = Roles(self.storage)
+        self.roles = Roles(self.storage, self._ignored_access)
         self.access = Access(
             self.dictionary,
-            RuleBook(self.dictionary, self.storage),
+            RuleBook(self.dictionary, self.storage, self._ignored_access),
             enforced=lambda: self.switches.access_control,
             default_deny=lambda: self.property("glide.sm.default_mode") != "allow",
+            scripts_governed=lambda: self.switches.script_columns_governed,
         )
         self.vault = Vault(self.accounts, Random(self.seed + 2))  # noqa: S311 - as above
         self.registry = Registry(self.storage, self.vault)
@@ -298,6 +299,9 @@ class Instance:
         self.load("sys_user", [row])
         self.accounts.set_password(user_name, password, frozenset(roles))
         return sys_id
+
+    def _ignored_access(self) -> frozenset[str]:
+        return frozenset() if self.switches.assumed_rights else assumed_ids()
 
     def set_admin_password(self, password: str) -> None:
         self._admin_password = password

@@ -3,7 +3,7 @@
 Tables: sys_user_has_role, sys_user_grmember, sys_group_has_role, sys_user_role, sys_user_role_contains.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from nowtwin.storage import Storage
 
@@ -18,8 +18,10 @@ _USED = {
 
 
 class Roles:
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, ignored: Callable[[], frozenset[str]]) -> None:
+        """`ignored`: sys_ids of containments that do not count."""
         self._storage = storage
+        self._ignored = ignored
         self._known: tuple[tuple[int, ...], dict[str, str], dict[str, set[str]]] | None = None
         for root, columns in _USED.items():
             storage.ensure(root, columns)
@@ -28,7 +30,7 @@ class Roles:
 
     def version(self) -> tuple[int, ...]:
         """Changes whenever a role may have."""
-        return tuple(self._storage.versions.get(root, 0) for root in TABLES)
+        return (*(self._storage.versions.get(root, 0) for root in TABLES), len(self._ignored()))
 
     def of(self, user_id: str, granted: Iterable[str] = ()) -> frozenset[str]:
         """All role names of a user; `granted` are further ones by name."""
@@ -55,8 +57,9 @@ class Roles:
             rows = self._storage.rows("SELECT sys_id, name FROM sys_user_role WHERE name IS NOT NULL")
             names = {str(sys_id): str(name) for sys_id, name in rows}
             contained: dict[str, set[str]] = {}
-            for role, inner in self._storage.rows("SELECT role, contains FROM sys_user_role_contains"):
-                if str(role) in names and str(inner) in names:
+            ignored = self._ignored()
+            for pair, role, inner in self._storage.rows("SELECT sys_id, role, contains FROM sys_user_role_contains"):
+                if str(pair) not in ignored and str(role) in names and str(inner) in names:
                     contained.setdefault(names[str(role)], set()).add(names[str(inner)])
             self._known = (version, names, contained)
         return self._known[1], self._known[2]

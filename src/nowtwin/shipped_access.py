@@ -1,7 +1,8 @@
 """Roles and access control lists of a fresh instance as rows: data/access.toml says which and on what evidence."""
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -10,6 +11,36 @@ from nowtwin.metadata import INSTALLED_AT, row_id
 Row = dict[str, str]
 Tables = Mapping[str, tuple[Row, ...]]
 _OPERATIONS = ("read", "write", "create", "delete")
+_LINE = re.compile(r"(\S+|\"[^\"]+\")\s*=\s*(\[[^\]]*\]|\"[^\"]*\")\s*(?:#\s*\[(\w+)\])?")
+
+
+def marked_lines() -> Iterator[tuple[str, str, str, str]]:
+    """Section, object, value and mark of evidence of each line of data/access.toml; what bears none is assumed."""
+    section = ""
+    for line in (files("nowtwin") / "data" / "access.toml").read_text("utf-8").splitlines():
+        heading = re.fullmatch(r"\[(\w+)\]", line.strip())
+        section = heading[1] if heading else section
+        entry = _LINE.match(line)
+        if section and entry and not line.startswith("#"):
+            name, value, mark = entry.groups()
+            yield section, name.strip('"'), value, mark or "assumed"
+
+
+@cache
+def assumed_ids() -> frozenset[str]:
+    """sys_ids of the rules and of the containments of roles that nothing but their names speaks for."""
+    found = set()
+    for section, name, value, mark in marked_lines():
+        if mark != "assumed":
+            continue
+        if section == "roles":
+            found |= {row_id("sys_user_role_contains", f"{name} {inner}") for inner in re.findall(r'"([^"]+)"', value)}
+        else:
+            operation = f"{name} read mine" if section == "mine" else f"{name} {section}"
+            found.add(row_id("sys_security_acl", operation))
+            if section == "write" and "." not in name:
+                found.add(row_id("sys_security_acl", f"{name} create"))
+    return frozenset(found)
 
 
 @cache

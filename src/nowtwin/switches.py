@@ -12,6 +12,12 @@ class Switches:
     access_control: bool = False
     """Access control lists apply; otherwise every account may do everything, hide rules apart. `nowtwin serve` turns
     it on."""
+    assumed_rights: bool = True
+    """Access rules and containments of roles that only their names speak for count (`data/access.toml`, [assumed]);
+    otherwise only documented and measured ones (1.6)."""
+    script_columns_governed: bool = False
+    """Columns that hold scripts are written only by accounts with role `snc_required_script_writer_permission`, admins
+    included (Zurich and later); every account has it until somebody trims the group (1.6)."""
     case_insensitive_strings: bool = True
     """String comparison ignores case, as the usual MariaDB collation does (2.3)."""
     double_caret_escapes: bool = False
