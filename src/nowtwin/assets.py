@@ -1,7 +1,6 @@
 """Assets and CIs: one makes the other by model category, and mapped columns follow (servicenow-api.md 11.2).
 
-Built-in rules of the platform, run by `consequences`. Mappings are records (alm_asset_ci_field_mapping,
-alm_asset_ci_state_mapping). A write that a rule makes here does not set off the rule of the other tree again.
+Built-in rules of the platform, run by `consequences`; what follows from what is `asset_sync`. A write that a rule makes here does not set off the rule of the other tree again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from nowtwin.asset_sync import AssetSync
 from nowtwin.errors import Refused, failed
 from nowtwin.ground import Ground
 from nowtwin.query.parse import parse
@@ -28,6 +28,7 @@ _NO_CI = frozenset({"alm_consumable", "alm_license"})
 class Assets:
     def __init__(self, instance: Ground) -> None:
         self._instance = instance
+        self._sync = AssetSync(instance)
         self._mirroring = False
         self._due: datetime | None = None
 
@@ -139,7 +140,7 @@ class Assets:
             return
         model = self._instance.read("cmdb_model", pending.values.get("model", "")) or {}
         name = model.get("display_name") or model.get("name", "")
-        values = self._to_ci(pending.table, pending.values, pending.values) | {"asset": pending.sys_id, "name": name}
+        values = self._sync.to_ci(_record(pending), pending.values) | {"asset": pending.sys_id, "name": name}
         if model.get("manufacturer"):
             values["manufacturer"] = model["manufacturer"]
         if self._makes_ci_with_ire(pending.values):
@@ -156,37 +157,15 @@ class Assets:
         if ci is None:
             return
         changed = {e: pending.values.get(e, "") for e in {*pending.values, *pending.before} if _differs(pending, e)}
-        values = self._to_ci(pending.table, changed, pending.values)
+        values = self._sync.to_ci(_record(pending), changed)
         if values:
             self._write("cmdb_ci", ci.sys_id, values, pending.user)
-
-    def _to_ci(self, table: str, changed: Mapping[str, str], whole: Mapping[str, str]) -> dict[str, str]:
-        mapped = self._fields(table, "asset_to_ci")
-        values = {mapped[element]: text or "NULL" for element, text in changed.items() if element in mapped}
-        if changed.get("install_status") or changed.get("substatus"):
-            status, substatus = whole.get("install_status", ""), whole.get("substatus", "")
-            rows = select(
-                self._instance, "alm_asset_ci_state_mapping", parse(f"asset_state={status}^sync_direction!=ci_to_asset")
-            )
-            for row in sorted(rows, key=lambda row: row["asset_substatus"] != substatus):
-                if row["asset_substatus"] in {"", substatus}:
-                    return values | _filled(
-                        {"install_status": row["ci_state"], "hardware_status": row["ci_hardware_status"]}
-                    )
-        return values
-
-    def _fields(self, table: str, direction: str) -> dict[str, str]:
-        """Mapped columns of an asset class: asset column to CI column."""
-        lineage = self._instance.dictionary.lineage(table)
-        rows = select(self._instance, "alm_asset_ci_field_mapping", parse("active=true"))
-        found = [r for r in rows if r["asset_class"] in lineage and r["sync_direction"] in {"", "both", direction}]
-        return {row["asset_field"]: row["ci_field"] for row in found}
 
     # -- CI to asset -------------------------------------------------------------------------------------------
 
     def _plan_asset(self, pending: Pending) -> None:
         """Make the asset now, or leave it to the job where the instance does that (11.2: up to 15 minutes later)."""
-        record = Record(pending.table, pending.sys_id, dict(pending.values))
+        record = _record(pending)
         if self._asset_class(record) is None:
             return
         set_to = self._instance.property("glide.create_alm_asset.async")
@@ -226,7 +205,7 @@ class Assets:
         if found is None:
             return
         name, category = found
-        values = self._to_asset(ci, ci.values, name) | {"ci": ci.sys_id, "model_category": category["sys_id"]}
+        values = self._sync.to_asset(ci, ci.values) | {"ci": ci.sys_id, "model_category": category["sys_id"]}
         switches = replace(self._instance.switches, read_only_columns_protected=False)
         asset = self._instance.records.insert(name, values, user, switches)
         self._write("cmdb_ci", ci.sys_id, {"asset": asset.sys_id}, user)
@@ -236,20 +215,9 @@ class Assets:
         if asset is None:
             return
         changed = {e: pending.values.get(e, "") for e in {*pending.values, *pending.before} if _differs(pending, e)}
-        values = self._to_asset(Record(pending.table, pending.sys_id, pending.values), changed, asset.table)
+        values = self._sync.to_asset(_record(pending), changed)
         if values:
             self._write("alm_asset", asset.sys_id, values, pending.user)
-
-    def _to_asset(self, ci: Record, changed: Mapping[str, str], asset_class: str) -> dict[str, str]:
-        mapped = {ci_field: field for field, ci_field in self._fields(asset_class, "ci_to_asset").items()}
-        values = {mapped[element]: text or "NULL" for element, text in changed.items() if element in mapped}
-        hardware = "cmdb_ci_hardware" in self._instance.dictionary.lineage(ci.table)
-        if changed.get("install_status") and not hardware:  # for hardware only the asset decides
-            query = parse(f"ci_state={changed['install_status']}^sync_direction!=asset_to_ci^ORDERBYasset_substatus")
-            rows = select(self._instance, "alm_asset_ci_state_mapping", query)
-            if rows:
-                values |= _filled({"install_status": rows[0]["asset_state"], "substatus": rows[0]["asset_substatus"]})
-        return values
 
     def _write(self, table: str, sys_id: str, values: Mapping[str, str], user: User) -> None:
         record = self._instance.records.read(table, sys_id)
@@ -298,5 +266,5 @@ def _differs(pending: Pending, element: str) -> bool:
     return pending.values.get(element, "") != pending.before.get(element, "")
 
 
-def _filled(values: Mapping[str, str]) -> dict[str, str]:
-    return {element: text for element, text in values.items() if text}
+def _record(pending: Pending) -> Record:
+    return Record(pending.table, pending.sys_id, dict(pending.values))

@@ -30,9 +30,14 @@ RELATION_TYPES: Mapping[str, str] = {
     "Virtualized by::Virtualizes": "d93304fb0a0a0b78006081a72ef08444",
     "Connects to::Connected by": "",
     "IP Connection::IP Connection": "",
+    "Detects::Detected by": "",
+    "Implement End Point To::Implement End Point From": "",
+    "Instantiates::Instantiated by": "",
     "Located in::Houses": "",
     "Managed by::Manages": "",
+    "Provisioned From::Provisioned": "",
     "Receives data from::Sends data to": "",
+    "Use End Point To::Use End Point From": "",
 }
 """Name to published sys_id; where none is published it is derived from the name."""
 
@@ -157,7 +162,8 @@ def stock_rows() -> Iterator[tuple[str, Rows]]:
     yield "cmdb_related_entry", [_related(n, *entry) for n, entry in enumerate(_RELATED, start=1)]
     yield "cmdb_metadata_hosting", [_dependency("cmdb_metadata_hosting", *d) for d in _HOSTING]
     yield "cmdb_metadata_containment", [_dependency("cmdb_metadata_containment", *d) for d in _CONTAINMENT]
-    yield "alm_asset_ci_state_mapping", [_state(*pair) for pair in _STATES]
+    yield "alm_asset_ci_state_mapping", [_state(asset, substate, ci) for asset, substate, ci, _ in _STATES]
+    yield "alm_hardware_state_mapping", [_hardware_state(a, substate, hardware) for a, substate, _, hardware in _STATES]
     yield "alm_asset_ci_field_mapping", [_field("model", "model_id"), *(_field(e, e) for e in _MAPPED)]
     yield "sys_transform_map", [_user_map()]
     yield "sys_transform_entry", [_user_field(source, target) for source, target in _USER_FIELDS.items()]
@@ -223,16 +229,26 @@ def _dependency(table: str, parent: str, relation: str, child: str) -> dict[str,
     }
 
 
-def _state(asset: str, substatus: str, ci: str, hardware: str) -> dict[str, str]:
+def _state(asset: str, substate: str, ci: str) -> dict[str, str]:
     return {
-        "sys_id": row_id("alm_asset_ci_state_mapping", asset, substatus),
+        "sys_id": row_id("alm_asset_ci_state_mapping", asset, substate),
         "asset_state": asset,
-        "asset_substatus": substatus,
-        "ci_state": ci,
-        "ci_hardware_status": hardware,
-        "asset_class": "alm_asset",
-        "ci_class": "cmdb_ci",
-        "sync_direction": "both",
+        "asset_substate": substate,
+        "configuration_item_status": ci,
+        "synch_direction": "both",
+        "active": "true",
+    }
+
+
+def _hardware_state(asset: str, substate: str, hardware: str) -> dict[str, str]:
+    """For hardware only the asset decides (11.2)."""
+    return {
+        "sys_id": row_id("alm_hardware_state_mapping", asset, substate),
+        "asset_state": asset,
+        "asset_substate": substate,
+        "hardware_ci_status": hardware,
+        "synch_direction": "asset_to_ci",
+        "active": "true",
     }
 
 
@@ -240,10 +256,8 @@ def _field(asset: str, ci: str) -> dict[str, str]:
     return {
         "sys_id": row_id("alm_asset_ci_field_mapping", asset),
         "asset_field": asset,
-        "ci_field": ci,
-        "asset_class": "alm_asset",
+        "configuration_item_field": ci,
         "active": "true",
-        "sync_direction": "both",
     }
 
 

@@ -173,8 +173,8 @@ def test_for_what_is_no_hardware_the_state_of_the_ci_reaches_the_asset(talk: Tal
     made = asset(talk, model, category(talk, "cmdb_ci_rack"), install_status="1")
     talk.patch("cmdb_ci", made["ci"]["value"], {"install_status": "3"})
     assert talk.rows("alm_asset")[0]["install_status"] == "3"
-    (row,) = talk.rows("alm_asset_ci_state_mapping", "ci_state=7")
-    talk.patch("alm_asset_ci_state_mapping", row["sys_id"], {"sync_direction": "asset_to_ci"})
+    (row,) = talk.rows("alm_asset_ci_state_mapping", "configuration_item_status=7")
+    talk.patch("alm_asset_ci_state_mapping", row["sys_id"], {"synch_direction": "asset_to_ci"})
     talk.patch("cmdb_ci", made["ci"]["value"], {"install_status": "7"})
     assert talk.rows("alm_asset")[0]["install_status"] == "3"
     talk.patch("alm_asset", made["sys_id"], {"install_status": "7"})
@@ -182,17 +182,52 @@ def test_for_what_is_no_hardware_the_state_of_the_ci_reaches_the_asset(talk: Tal
 
 
 @ASSETS
-def test_a_field_mapping_has_a_direction_and_can_be_switched_off(talk: Talk, model: str) -> None:
+def test_a_field_mapping_has_conditions_and_can_be_switched_off(talk: Talk, model: str) -> None:
     made = asset(talk, model, category(talk, "cmdb_ci_computer"), serial_number="S1")
     (row,) = talk.rows("alm_asset_ci_field_mapping", "asset_field=serial_number")
-    talk.patch("alm_asset_ci_field_mapping", row["sys_id"], {"sync_direction": "ci_to_asset"})
+    talk.patch("alm_asset_ci_field_mapping", row["sys_id"], {"asset_mapping_condition": "install_status=6^EQ"})
     talk.patch("alm_asset", made["sys_id"], {"serial_number": "S2"})
     assert talk.names("cmdb_ci", "", "serial_number") == ["S1"]
     talk.patch("cmdb_ci", made["ci"]["value"], {"serial_number": "S3"})
     assert talk.names("alm_asset", "", "serial_number") == ["S3"]
+    talk.patch("alm_asset", made["sys_id"], {"serial_number": "S4", "install_status": "6"})
+    assert talk.names("cmdb_ci", "", "serial_number") == ["S4"]
     talk.patch("alm_asset_ci_field_mapping", row["sys_id"], {"active": "false"})
-    talk.patch("cmdb_ci", made["ci"]["value"], {"serial_number": "S4"})
-    assert talk.names("alm_asset", "", "serial_number") == ["S3"]
+    talk.patch("cmdb_ci", made["ci"]["value"], {"serial_number": "S5"})
+    assert talk.names("alm_asset", "", "serial_number") == ["S4"]
+
+
+@ASSETS
+def test_the_hardware_status_reaches_the_asset_where_its_mapping_says_so(talk: Talk, model: str) -> None:
+    made = asset(talk, model, category(talk, "cmdb_ci_computer"), install_status="1")
+    ci = made["ci"]["value"]
+    talk.patch("cmdb_ci_computer", ci, {"hardware_status": "in_maintenance"})
+    assert talk.rows("alm_asset")[0]["install_status"] == "1"
+    (row,) = talk.rows("alm_hardware_state_mapping", "hardware_ci_status=in_maintenance")
+    talk.patch("alm_hardware_state_mapping", row["sys_id"], {"synch_direction": "both"})
+    talk.patch("cmdb_ci_computer", ci, {"hardware_status": "installed"})
+    talk.patch("cmdb_ci_computer", ci, {"hardware_status": "in_maintenance"})
+    assert talk.rows("alm_asset")[0]["install_status"] == "3"
+
+
+@ASSETS
+def test_a_mapping_of_a_substate_comes_before_that_of_its_state(talk: Talk, model: str) -> None:
+    made = asset(talk, model, category(talk, "cmdb_ci_computer"), install_status="1")
+    talk.patch("alm_asset", made["sys_id"], {"install_status": "8", "substatus": "stolen"})
+    (row,) = talk.rows("cmdb_ci_computer")
+    assert (row["install_status"], row["hardware_status"]) == ("8", "stolen")
+    talk.patch("alm_asset", made["sys_id"], {"substatus": "lost"})
+    assert talk.rows("cmdb_ci")[0]["install_status"] == "100"
+
+
+@ASSETS
+def test_the_cost_of_an_asset_reaches_its_ci_and_never_comes_back(talk: Talk, model: str) -> None:
+    made = asset(talk, model, category(talk, "cmdb_ci_computer"))
+    talk.patch("alm_asset", made["sys_id"], {"cost": "1200"})
+    (row,) = talk.rows("cmdb_ci")
+    assert (float(row["cost"]), row["cost_cc"]) == (1200.0, "USD")
+    talk.patch("cmdb_ci", made["ci"]["value"], {"cost": "5"})
+    assert float(talk.rows("alm_asset")[0]["cost"].rpartition(";")[2]) == 1200.0
 
 
 @ASSETS
