@@ -135,5 +135,36 @@ def test_the_documented_batch_has_the_same_shape(talk: Talk) -> None:
         assert set(re.findall(r'"(\w+)":', page)) - {"result", "link", "value"} - RETIRED <= own.keys()
 
 
+@pytest.mark.behaviour("6.2", evidence="recorded exchange: documented examples of the Attachment API")
+def test_the_documented_calls_on_one_attachment(talk: Talk) -> None:
+    """In the order of a life: an attribute set, read, taken away; the file renamed; all attributes taken away."""
+    incident = talk.post("incident", {"short_description": "x"}).result["sys_id"]
+    place = f"attachment/file?table_name=incident&table_sys_id={incident}&file_name=a.txt"
+    sys_id = talk.call("POST", f"/api/now/{place}", b"x", {"Content-Type": "text/plain"}).result["sys_id"]
+    attribute = "Attachment - {} /now/attachment/{{sys_id}}/attributes/{{attribute_key}}"
+
+    def send(operation: str) -> Reply:
+        entry = example(operation)
+        path = re.sub(r"(?<=/attachment/)\w{32}", sys_id, urlsplit(entry["url"]).path)
+        headers = dict(header.split(":", 1) for header in entry["request_headers"])
+        body = entry["request_body"]
+        return talk.call(entry["method"], path, json.dumps(body).encode() if body else None, headers)
+
+    talk.send("POST", f"attachment/{sys_id}/attributes", {"key": "example_key", "value": "example_value"})
+    for method in ("GET", "PUT"):
+        (documented,) = example(attribute.format(method))["responses"]
+        assert send(attribute.format(method)).json == documented
+    assert (gone := send(attribute.format("DELETE"))).status == 204
+    assert gone.body == b""
+    assert talk.get(f"attachment/{sys_id}/attributes/example_key").status == 404
+    assert send("Attachment - PATCH /now/attachment/{sys_id}").status == 204
+    assert talk.get(f"attachment/{sys_id}").result["file_name"] == "new_attachment_name"
+    talk.send("POST", f"attachment/{sys_id}/attributes", {"key": "example_key", "value": "again"})
+    assert send("Attachment - DELETE /now/attachment/{sys_id}/attributes").status == 204
+    assert talk.get(f"attachment/{sys_id}/attributes/example_key").status == 404
+    file = send("Attachment - GET /now/attachment/{sys_id}/file")
+    assert (file.status, file.body) == (200, b"x")
+
+
 def _records(result: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON
     return result if isinstance(result, list) else [result]
