@@ -84,6 +84,9 @@ class Switches:
     """An async rule sees the record as it is when it runs, otherwise as it was when it was queued (8.1)."""
     outbound_anywhere: bool = False
     """Scripts may call other machines; otherwise RESTMessageV2 reaches loopback only."""
+    ecc_endpoint_in_source: bool = True
+    """The ecc_queue row of a message for a MID server has the endpoint in `source` and the method in `name`, otherwise
+    the other way round (8.1)."""
     outbound_verifies_certificates: bool = True
     """RESTMessageV2 refuses a certificate that the machine does not trust."""
     assets_created_async: bool = False

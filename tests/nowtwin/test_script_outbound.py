@@ -138,8 +138,40 @@ def test_a_saved_message_gives_endpoint_method_and_content(talk: Talk, hook: Hoo
 
 
 def test_what_the_twin_does_not_have_says_so(talk: Talk) -> None:
-    add_rule(talk, "new sn_ws.RESTMessageV2().setMIDServer('mid');")
+    add_rule(talk, "new sn_ws.RESTMessageV2().setMutualAuth('profile');")
     add_rule(talk, "new sn_ws.RESTMessageV2('no such', 'message');", order=200)
     insert(talk)
     found = sorted(line.split("\n")[0] for line in errors(talk))
-    assert found == ["Error: REST message no such has no function message", "Error: nowtwin has no MID servers"]
+    assert found == [
+        "Error: REST message no such has no function message",
+        "Error: nowtwin has no mutual authentication",
+    ]
+
+
+@pytest.mark.behaviour("8.1", evidence="assumption: which column holds what", switch="ecc_endpoint_in_source")
+def test_a_message_for_a_mid_server_is_a_row_of_the_queue(talk: Talk) -> None:
+    script = """var r = new sn_ws.RESTMessageV2(); r.setEndpoint('http://inside.example/x'); r.setHttpMethod('POST');
+        r.setMIDServer('lab'); r.setEccCorrelator('c1'); r.setRequestBody('<&>'); r.setRequestHeader('A', 'b');
+        r.setEccParameter('skip_sensor', 'true'); var s = r.execute(); gs.info(s.getStatusCode() + ' ' + s.haveError());"""
+    add_rule(talk, script)
+    insert(talk)
+    (row,) = talk.rows("ecc_queue")
+    told = {
+        "agent": "mid.server.lab",
+        "topic": "RESTProbe",
+        "queue": "output",
+        "state": "ready",
+        "agent_correlator": "c1",
+    }
+    assert {element: row[element] for element in told} == told
+    assert (row["source"], row["name"]) == ("http://inside.example/x", "post")
+    for part in (
+        'name="content" value="&lt;&amp;&gt;"',
+        'name="header_A" value="b"',
+        'name="skip_sensor" value="true"',
+    ):
+        assert part in row["payload"]
+    assert logged(talk) == ["0 true"]
+    talk.control("PUT", "switches", {"ecc_endpoint_in_source": False})
+    insert(talk)
+    assert len(talk.rows("ecc_queue", "name=http://inside.example/x^source=post")) == 1

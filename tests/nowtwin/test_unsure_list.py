@@ -101,11 +101,7 @@ QUESTIONS = (
     Question("6.6", "the impersonation route", "impersonation_session_route", True),
     Question("7.1", "refresh tokens rotate", "refresh_token_rotates", False),
     Question("7.1", "400 invalid_grant", "oauth_invalid_grant", False),
-    Question(
-        "8.1",
-        "the columns of ecc_queue per topic",
-        reason="no MID server is emulated; rows of ecc_queue are what a client or script writes",
-    ),
+    Question("8.1", "which columns of ecc_queue hold what, by topic", "ecc_endpoint_in_source", True),
     Question("9.1", "deletes on tables that are not audited are recorded", "unaudited_deletes_filed", True),
     Question("9.1", "deletes with setWorkflow(false) are recorded", "quiet_deletes_filed", False),
     Question("9.1", "cascaded deletes are recorded", "cascaded_deletes_filed", True, marks=0),

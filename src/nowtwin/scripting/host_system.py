@@ -16,6 +16,7 @@ from nowtwin.clock import STAMP
 from nowtwin.display import Displays, duration, strftime_of
 from nowtwin.query import dates
 from nowtwin.records import texts_of
+from nowtwin.scripting import mid_queue
 from nowtwin.scripting.outbound import Message, Reach, Reply
 from nowtwin.scripting.scope import Scope
 from nowtwin.values import Stored, number_of
@@ -108,6 +109,9 @@ class Sending(msgspec.Struct, frozen=True):
     password: str
     profile: str
     timeout_ms: int
+    mid_server: str = ""
+    correlator: str = ""
+    parameters: tuple[tuple[str, str], ...] = ()
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -334,8 +338,11 @@ def outbound(scope: Scope, asked: Sending) -> int:
     message = Message(
         asked.endpoint, asked.method, asked.headers, asked.query, asked.body, credentials, _seconds(scope, asked)
     )
-    reach = Reach(switches.outbound_anywhere, switches.outbound_verifies_certificates)
-    scope.sent.append(scope.outbound.send(message, reach))
+    if asked.mid_server:
+        scope.sent.append(mid_queue.queue(scope, asked.mid_server, asked.correlator, message, asked.parameters))
+    else:
+        reach = Reach(switches.outbound_anywhere, switches.outbound_verifies_certificates)
+        scope.sent.append(scope.outbound.send(message, reach))
     return len(scope.sent) - 1
 
 

@@ -66,6 +66,7 @@ class RESTResponseV2 {
 class RESTMessageV2 {
   constructor(name, method) {
     this.asked = { endpoint: '', method: 'GET', headers: [], query: [], body: '', user: '', password: '', profile: '', timeout: 0 };
+    Object.assign(this.asked, { mid_server: '', correlator: '', parameters: [] });
     this.variables = [];
     if (name !== undefined) {
       const saved = ask('rest_message', { name: textOf(name), method: textOf(method) });
@@ -128,8 +129,8 @@ class RESTMessageV2 {
     this.variables.push([textOf(name), textOf(value)]);
   }
 
-  setMIDServer(_name) {
-    throw new Refusal('nowtwin has no MID servers');
+  setMIDServer(name) {
+    this.asked.mid_server = textOf(name);
   }
 
   setMutualAuth(_profile) {
@@ -137,9 +138,13 @@ class RESTMessageV2 {
   }
 
   // These two matter only with a MID server.
-  setEccCorrelator(_value) {}
+  setEccCorrelator(value) {
+    this.asked.correlator = textOf(value);
+  }
 
-  setEccParameter(_name, _value) {}
+  setEccParameter(name, value) {
+    this.asked.parameters.push([textOf(name), textOf(value)]);
+  }
 
   filled(text) {
     return this.variables.reduce((done, [name, value]) => done.replaceAll(`\${${name}}`, value), text);
