@@ -33,6 +33,7 @@ class Column:
     """One dictionary entry, as seen from the table that was asked for (inherited ones included).
 
     `defined_on` is the class that declares it: choices are looked up there when the table has none of its own.
+    `dependent` is the column whose value limits this one's choices.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Column:
     choice: ChoiceMode = ChoiceMode.NONE
     choice_table: str | None = None
     choice_field: str | None = None
+    dependent: str | None = None
+    has_default: bool = False
     max_length: int | None = None
     mandatory: bool = False
     read_only: bool = False

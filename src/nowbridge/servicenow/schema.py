@@ -49,6 +49,8 @@ _COLUMN_FIELDS: Final = (
     "choice",
     "choice_table",
     "choice_field",
+    "dependent",
+    "default_value",
 )
 _CHOICE_FIELDS: Final = ("sys_id", "name", "element", "value", "label", "dependent_value", "language", "inactive")
 _LINKED_TABLE: Final = re.compile(r"/table/([^/?]+)")
@@ -120,8 +122,6 @@ async def choices(instance: Instance, tables: Iterable[str], *, language: str = 
     return found
 
 
-def merge_entries(lineage: Sequence[tuple[str, Mapping[str, Entry]]]) -> dict[str, Column]:
-    """Effective columns from the entries of a table and its ancestors, the table first: the nearest entry of a column
 async def state_of_columns(instance: Instance, lineage: Sequence[str]) -> str | None:
     """One call: how many dictionary entries a table and its ancestors have and when the last one changed, as a text that
     differs when one of them was added, changed or removed. None where the account may not read them.
@@ -153,6 +153,8 @@ async def _state_of(instance: Instance, table: str, query: Query) -> str | None:
     return f"{counted} {page.column('sys_updated_on')[0]} {page.ids[0]}"
 
 
+def merge_entries(lineage: Sequence[tuple[str, Mapping[str, Entry]]]) -> dict[str, Column]:
+    """Effective columns from the entries of a table and its ancestors, the table first: the nearest entry of a column
     counts, and `defined_on` is the furthest class that has one.
     """
     columns: dict[str, Column] = {}
@@ -175,6 +177,8 @@ def read_column(entry: Entry, defined_on: str) -> Column:
         choice=_choice_mode(entry["choice"]),
         choice_table=entry["choice_table"] or None,
         choice_field=entry["choice_field"] or None,
+        dependent=entry.get("dependent") or None,
+        has_default=bool(entry.get("default_value")),
         max_length=int(entry["max_length"]) if entry["max_length"].isdecimal() else None,
         mandatory=entry["mandatory"] == "true",
         read_only=entry["read_only"] == "true",
