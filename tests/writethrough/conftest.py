@@ -18,6 +18,7 @@ from nowtwin.query.parse import parse
 from nowtwin.selecting import select
 from tests.support.replica import Bench
 
+USER = "3" * 32
 FIELDS = {"incident": ("short_description",), "sys_journal_field": ("element_id", "value")}
 PASSWORD = "for this test only"
 
@@ -70,6 +71,36 @@ class Writing:
         every = parse("")
         return list(select(self.bench.twin.instance, table, every, ("sys_id", *FIELDS[table])))
 
+    def everything(self) -> list[dict[str, str]]:
+        """All incidents of the twin, whole, but for their versions: a write that was taken back leaves those moved."""
+        moving = ("sys_mod_count", "sys_updated_on", "sys_updated_by")
+        every = (self.incident(sys_id) for sys_id in sorted(row["sys_id"] for row in self.stored("incident")))
+        return [{name: text for name, text in row.items() if name not in moving} for row in every]
+
+    async def rows(self) -> list[tuple[object, ...]]:
+        return await self.bench.rows("SELECT * FROM incident ORDER BY sys_id")
+
+    def rule(self, script: str, when: str = "before") -> None:
+        """A Business Rule on incident in the twin."""
+        instance = self.bench.twin.instance
+        body = {
+            "name": "a rule",
+            "collection": "incident",
+            "when": when,
+            "action_insert": "true",
+            "action_update": "true",
+            "active": "true",
+            "advanced": "true",
+            "script": f"(function executeRule(current, previous) {{ {script} }})(current, previous);",
+        }
+        instance.records.insert("sys_script", body, instance.acting("admin"), instance.switches)
+
+    def change_in_servicenow(self, sys_id: str, **values: str) -> None:
+        instance = self.bench.twin.instance
+        record = instance.records.read("incident", sys_id)
+        assert record is not None
+        instance.records.update(record, values, instance.acting("admin"), instance.switches)
+
     def calls(self) -> int:
         """The requests that the twin has had."""
         return self.bench.twin.instance.calls.total
@@ -83,6 +114,20 @@ class Writing:
 @pytest.fixture
 async def writing(bench: Bench, database_dsn: str) -> AsyncIterator[Writing]:
     """Incidents, writable, with a user `ada` who may write."""
+    instance = bench.twin.instance
+    for sys_id, name in (("1" * 32, "Twin Name"), ("2" * 32, "Twin Name"), (USER, "Only One")):
+        body = {"sys_id": sys_id, "user_name": sys_id[:5], "name": name}
+        instance.records.insert("sys_user", body, instance.acting("admin"), instance.switches)
+    for category, value, label in (("network", "ip address", "IP Address"), ("software", "os", "Operating System")):
+        choice = {
+            "name": "incident",
+            "element": "subcategory",
+            "value": value,
+            "label": label,
+            "dependent_value": category,
+            "language": "en",
+        }
+        instance.records.insert("sys_choice", choice, instance.acting("admin"), instance.switches)
     ids = bench.make_incidents(3, state="1", category="inquiry")
     await bench.load("incident")
     loopback.ensure(database_dsn)

@@ -1,0 +1,132 @@
+"""What cannot be written is a Postgres error with a fitting SQLSTATE, and changes nothing anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psycopg
+import pytest
+
+from tests.writethrough.conftest import USER, Writing
+
+
+async def refused(writing: Writing, statement: str, sqlstate: str) -> psycopg.Error:
+    """The error of a statement that changes nothing in ServiceNow and nothing here."""
+    before, held = writing.everything(), await writing.rows()
+    async with await writing.connect() as client:
+        with pytest.raises(psycopg.Error) as raised:
+            await client.execute(statement)
+    assert raised.value.sqlstate == sqlstate
+    assert raised.value.diag.message_primary is not None
+    assert raised.value.diag.message_primary.startswith("[ServiceNow] ")
+    now = writing.everything()
+    assert [{name: row.get(name, "") for name in held} for row, held in zip(now, before, strict=True)] == before
+    assert await writing.rows() == held
+    return raised.value
+
+
+@pytest.mark.req("Q49", "Q50")
+@pytest.mark.parametrize(
+    ("assignment", "sqlstate"),
+    [
+        ("state__value = 99", "23514"),
+        ("state = 'Resolved', state__value = 2", "22023"),
+        ("caller_id = 'Nobody of this name'", "23514"),
+        ("caller_id = 'Twin Name'", "21000"),
+        ("caller_id__value = 'abc'", "23514"),
+        ("caller_id__value = repeat('d', 32)", "23503"),
+        ("short_description = repeat('x', 161)", "22001"),
+        ("category = 'Software', subcategory = 'IP Address'", "23514"),
+    ],
+)
+async def test_a_value_that_does_not_fit_is_refused(writing: Writing, assignment: str, sqlstate: str) -> None:
+    await refused(writing, f"UPDATE incident SET {assignment} WHERE number = 'INC0000001'", sqlstate)
+
+
+async def test_what_only_servicenow_sets_cannot_be_named(writing: Writing) -> None:
+    async with await writing.connect() as client:
+        for column in ("sys_id", "sys_updated_on", "sys_mod_count"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await client.execute(f"UPDATE incident SET {column} = {column}")  # type: ignore[arg-type]
+
+
+@pytest.mark.req("Q48")
+async def test_a_data_policy_of_the_instance_is_told_in_its_own_words(writing: Writing) -> None:
+    error = await refused(writing, "UPDATE incident SET state = 'Resolved' WHERE number = 'INC0000001'", "23502")
+    assert error.diag.message_detail is not None
+    assert "The following fields are mandatory: Resolution code, Resolution notes" in error.diag.message_detail
+
+
+@pytest.mark.req("Q48")
+async def test_a_business_rule_that_aborts_fails_the_statement(writing: Writing) -> None:
+    writing.rule("current.setAbortAction(true);")
+    error = await refused(writing, "UPDATE incident SET short_description = 'x' WHERE number = 'INC0000001'", "23514")
+    assert error.diag.message_detail is not None
+    assert "aborted by Business Rule 'a rule" in error.diag.message_detail
+
+
+async def test_a_field_that_servicenow_ignores_is_an_error(writing: Writing) -> None:
+    writing.rule("current.setValue('short_description', previous.getValue('short_description'));")
+    error = await refused(writing, "UPDATE incident SET short_description = 'x' WHERE number = 'INC0000001'", "42501")
+    assert "`short_description` was not changed" in str(error)
+
+
+async def test_a_field_that_a_rule_overwrites_is_a_notice_with_both_values(writing: Writing) -> None:
+    writing.rule("current.setValue('short_description', 'by the rule');")
+    heard = []
+    async with await writing.connect() as client:
+        client.add_notice_handler(lambda notice: heard.append(notice.message_primary))
+        await client.execute("UPDATE incident SET short_description = 'by me' WHERE number = 'INC0000001'")
+        row = await (await client.execute("SELECT short_description FROM incident WHERE number = 'INC0000001'")).fetchone()
+    assert row == ("by the rule",)
+    assert heard == ["[ServiceNow] A rule of the instance changed what was written: `short_description` is `by the rule`, sent was `by me`"]
+
+
+async def test_a_record_that_was_changed_meanwhile_is_a_serialization_failure(writing: Writing) -> None:
+    writing.change_in_servicenow(writing.ids[1], short_description="by somebody else")
+    error = await refused(writing, "UPDATE incident SET short_description = 'x' WHERE number = 'INC0000001'", "40001")
+    assert "`short_description` was changed in ServiceNow meanwhile" in str(error)
+
+
+async def test_another_field_that_was_changed_meanwhile_is_no_hindrance(writing: Writing) -> None:
+    writing.change_in_servicenow(writing.ids[1], description="by somebody else")
+    async with await writing.connect() as client:
+        await client.execute("UPDATE incident SET short_description = 'x' WHERE number = 'INC0000001'")
+        row = await (await client.execute("SELECT description FROM incident WHERE number = 'INC0000001'")).fetchone()
+    assert row == ("by somebody else",)
+
+
+async def test_truncate_and_a_changed_key_are_refused(writing: Writing) -> None:
+    async with await writing.connect() as client:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await client.execute("TRUNCATE incident")
+    assert len(await writing.rows()) == 3
+
+
+@pytest.mark.req("Q46")
+@pytest.mark.parametrize(
+    ("assignment", "stored"),
+    [
+        ("state = 'In Progress'", {"state": "2"}),
+        ("state = '2'", {"state": "2"}),
+        ("state__value = 2", {"state": "2"}),
+        ("state = 'In Progress', state__value = 2", {"state": "2"}),
+        ("caller_id = 'Only One'", {"caller_id": USER}),
+        (f"caller_id = '{USER}'", {"caller_id": USER}),
+        (f"caller_id__value = '{USER}'", {"caller_id": USER}),
+        ("watch_list = ARRAY['Only One', 'a@example.com']", {"watch_list": f"{USER},a@example.com"}),
+        ("caller_id = NULL", {"caller_id": ""}),
+        ("knowledge = true", {"knowledge": "true"}),
+        ("opened_at = '2026-03-04 05:06:07.8+02'", {"opened_at": "2026-03-04 03:06:07"}),
+        ("time_worked = '1 day 02:03:04'", {"time_worked": "1970-01-02 02:03:04"}),
+        ("short_description = $$it's \"quoted\" \\ and ^ = & <b>ü 🎉</b>$$", {"short_description": "it's \"quoted\" \\ and ^ = & <b>ü 🎉</b>"}),
+        ("category = 'Network', subcategory = 'IP Address'", {"category": "network", "subcategory": "ip address"}),
+    ],
+)
+async def test_labels_and_stored_values_are_both_written(
+    writing: Writing, assignment: str, stored: Mapping[str, str]
+) -> None:
+    async with await writing.connect() as client:
+        await client.execute(f"UPDATE incident SET {assignment} WHERE number = 'INC0000001'")  # type: ignore[arg-type]
+    there = writing.incident(writing.ids[1])
+    assert {name: there.get(name, "") for name in stored} == stored
