@@ -137,6 +137,42 @@ def test_a_saved_message_gives_endpoint_method_and_content(talk: Talk, hook: Hoo
     assert (seen.method, seen.path, seen.body) == ("PUT", "/thing", '{"n":"&lt;1&gt;"}')
 
 
+def test_a_saved_message_brings_headers_parameters_and_its_profile(talk: Talk, hook: Hook) -> None:
+    profile = {"name": "Desk", "username": "desk", "password": "sécret"}
+    made = talk.post("sys_auth_profile_basic", profile, sysparm_input_display_value="true")
+    signed = {"authentication_type": "basic", "basic_auth_profile": made.result["sys_id"]}
+    message = talk.post("sys_rest_message", {"name": "Hook", "rest_endpoint": hook.url, **signed}).result["sys_id"]
+    function = {"rest_message": message, "function_name": "tell", "http_method": "post", "content": "{}"}
+    tell = talk.post("sys_rest_message_fn", function).result["sys_id"]
+    for name, value in (("X-All", "message"), ("X-Both", "message")):
+        talk.post("sys_rest_message_headers", {"rest_message": message, "name": name, "value": value})
+    talk.post("sys_rest_message_fn_headers", {"rest_message_function": tell, "name": "X-Both", "value": "${how}"})
+    talk.post("sys_rest_message_fn_parameters", {"rest_message_function": tell, "name": "q", "value": "a b"})
+    script = """(function () { var r = new sn_ws.RESTMessageV2('Hook', 'tell'); r.setStringParameter('how', 'function');
+        return r.execute().getStatusCode(); })()"""
+    assert evaluated(talk, script) == "200"
+    seen = hook.seen.get(timeout=10)
+    assert (seen.method, seen.path, seen.headers["x-all"], seen.headers["x-both"]) == (
+        "POST",
+        "/?q=a+b",
+        "message",
+        "function",
+    )
+    assert base64.b64decode(seen.headers["authorization"].removeprefix("Basic ")).decode() == "desk:sécret"
+
+
+def test_a_profile_is_set_by_its_sys_id(talk: Talk, hook: Hook) -> None:
+    profile = {"name": "Desk", "username": "desk", "password": "p"}
+    made = talk.post("sys_auth_profile_basic", profile, sysparm_input_display_value="true").result["sys_id"]
+    script = """(function () {{ var r = new sn_ws.RESTMessageV2(); r.setEndpoint('{url}'); r.setAuthenticationProfile('basic', '{profile}');
+        return r.execute().getStatusCode(); }})()"""
+    assert evaluated(talk, script.format(url=hook.url, profile=made)) == "200"
+    assert base64.b64decode(hook.seen.get(timeout=10).headers["authorization"].removeprefix("Basic ")) == b"desk:p"
+    add_rule(talk, f"gs.info({script.format(url=hook.url, profile='nowhere')});")
+    insert(talk)
+    assert errors(talk)[0].startswith("Error: There is no basic authentication profile nowhere")
+
+
 def test_what_the_twin_does_not_have_says_so(talk: Talk) -> None:
     add_rule(talk, "new sn_ws.RESTMessageV2().setMutualAuth('profile');")
     add_rule(talk, "new sn_ws.RESTMessageV2('no such', 'message');", order=200)

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from time import monotonic
 from xml.etree import ElementTree as ET
 
 import msgspec
@@ -16,10 +15,8 @@ from nowtwin.clock import STAMP
 from nowtwin.display import Displays, duration, strftime_of
 from nowtwin.query import dates
 from nowtwin.records import texts_of
-from nowtwin.scripting import mid_queue
-from nowtwin.scripting.outbound import Message, Reach, Reply
 from nowtwin.scripting.scope import Scope
-from nowtwin.values import Stored, number_of
+from nowtwin.values import Stored
 
 _LEVELS = frozenset({"-1", "0", "1", "2"})
 _MESSAGE = 4_000
@@ -92,31 +89,6 @@ class Length(msgspec.Struct, frozen=True):
 class Helper(msgspec.Struct, frozen=True):
     name: str
     args: tuple[str, ...]
-
-
-class Saved(msgspec.Struct, frozen=True):
-    name: str
-    method: str
-
-
-class Sending(msgspec.Struct, frozen=True):
-    endpoint: str
-    method: str
-    headers: tuple[tuple[str, str], ...]
-    query: tuple[tuple[str, str], ...]
-    body: str
-    user: str
-    password: str
-    profile: str
-    timeout_ms: int
-    mid_server: str = ""
-    correlator: str = ""
-    parameters: tuple[tuple[str, str], ...] = ()
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    ticket: int
-    seconds: float
 
 
 # -- the instance --------------------------------------------------------------------------------------------------
@@ -299,66 +271,3 @@ def random_int(scope: Scope, asked: Bound) -> int:
 def random_text(scope: Scope, asked: Length) -> str:
     count = max(0, min(asked.length, _LONGEST_TEXT))
     return "".join(scope.platform.random.choices(_LETTERS, k=count))
-
-
-# -- outbound ------------------------------------------------------------------------------------------------------
-
-
-def rest_message(scope: Scope, asked: Saved) -> Mapping[str, str]:
-    """A saved REST message and its function: endpoint, method, content, user."""
-    storage = scope.platform.storage
-    storage.ensure("sys_rest_message", ("name",))
-    storage.ensure("sys_rest_message_fn", ("rest_message", "function_name"))
-    rows = storage.rows(
-        "SELECT m.sys_id, f.sys_id FROM sys_rest_message m JOIN sys_rest_message_fn f ON f.rest_message = m.sys_id "
-        "WHERE m.name = ? AND f.function_name = ?",
-        (asked.name, asked.method),
-    )
-    if not rows:
-        raise ValueError(f"REST message {asked.name} has no function {asked.method}")
-    message = texts_of(storage.get("sys_rest_message", str(rows[0][0])) or {})
-    function = texts_of(storage.get("sys_rest_message_fn", str(rows[0][1])) or {})
-    return {
-        "endpoint": function.get("rest_endpoint") or message.get("rest_endpoint", ""),
-        "method": function.get("http_method", "get").upper(),
-        "content": function.get("content", ""),
-        "user": function.get("basic_auth_user") or message.get("basic_auth_user", ""),
-    }
-
-
-def outbound(scope: Scope, asked: Sending) -> int:
-    """Send; the result is the number under which the answer is asked for."""
-    switches = scope.platform.switches
-    credentials = (asked.user, asked.password) if asked.user else None
-    if asked.profile:
-        profile = texts_of(scope.platform.storage.get("sys_auth_profile_basic", asked.profile) or {})
-        credentials = (profile.get("username", ""), profile.get("password", ""))
-    if not asked.method.isalpha():
-        raise ValueError(f"Invalid HTTP method {asked.method}")
-    message = Message(
-        asked.endpoint, asked.method, asked.headers, asked.query, asked.body, credentials, _seconds(scope, asked)
-    )
-    if asked.mid_server:
-        scope.sent.append(mid_queue.queue(scope, asked.mid_server, asked.correlator, message, asked.parameters))
-    else:
-        reach = Reach(switches.outbound_anywhere, switches.outbound_verifies_certificates)
-        scope.sent.append(scope.outbound.send(message, reach))
-    return len(scope.sent) - 1
-
-
-def _seconds(scope: Scope, asked: Sending) -> float:
-    """The script's time-out, within the platform's limit where that is on (servicenow-api.md 8.1)."""
-    wanted = asked.timeout_ms / 1000 or (number_of(scope.platform.property("glide.http.timeout")) or 175_000) / 1000
-    if scope.platform.property("glide.http.outbound.max_timeout.enabled") == "false":
-        return wanted
-    return min(wanted, number_of(scope.platform.property("glide.http.outbound.max_timeout")) or 30)
-
-
-def outbound_answer(scope: Scope, asked: Waiting) -> Reply:
-    if not 0 <= asked.ticket < len(scope.sent):
-        raise ValueError("no such request")
-    since = monotonic()
-    try:
-        return scope.outbound.wait(scope.sent[asked.ticket], max(0.0, asked.seconds))
-    finally:
-        scope.waited(since)

@@ -14,6 +14,7 @@ from nowtwin.records import Records
 from nowtwin.storage import Storage
 from nowtwin.switches import Switches
 from nowtwin.users import User
+from nowtwin.vault import Vault
 
 
 class AccessRuling(Protocol):
@@ -42,6 +43,7 @@ class Platform(Protocol):
     switches: Switches
     access: Access
     random: Random
+    vault: Vault
     url: str
 
     @property

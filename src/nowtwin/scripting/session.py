@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from nowtwin.scripting import host_records, host_system
+from nowtwin.scripting import host_outbound, host_records, host_system
 from nowtwin.scripting.host_records import Queries
 from nowtwin.scripting.process import Stopped, Worker, Workers
 from nowtwin.scripting.scope import Scope
@@ -208,7 +208,7 @@ def calls_of(queries: Queries) -> Mapping[str, Call]:
         "mac": (system.Mac, system.mac),
         "random_int": (system.Bound, system.random_int),
         "random_text": (system.Length, system.random_text),
-        "rest_message": (system.Saved, system.rest_message),
-        "outbound": (system.Sending, system.outbound),
-        "outbound_answer": (system.Waiting, system.outbound_answer),
+        "rest_message": (host_outbound.Saved, host_outbound.rest_message),
+        "outbound": (host_outbound.Sending, host_outbound.outbound),
+        "outbound_answer": (host_outbound.Waiting, host_outbound.outbound_answer),
     }

@@ -70,7 +70,8 @@ class RESTMessageV2 {
     this.variables = [];
     if (name !== undefined) {
       const saved = ask('rest_message', { name: textOf(name), method: textOf(method) });
-      Object.assign(this.asked, { endpoint: saved.endpoint, method: saved.method, body: saved.content, user: saved.user });
+      const { content, ...rest } = saved;
+      Object.assign(this.asked, { ...rest, body: content });
     }
   }
 
@@ -151,8 +152,10 @@ class RESTMessageV2 {
   }
 
   send() {
-    const { timeout, ...rest } = this.asked;
-    return ask('outbound', { ...rest, timeout_ms: timeout, endpoint: this.getEndpoint(), body: this.getRequestBody() });
+    const { timeout, headers, query, ...rest } = this.asked;
+    const [filledHeaders, filledQuery] = [headers, query].map((pairs) => pairs.map(([name, value]) => [name, this.filled(value)]));
+    const parts = { headers: filledHeaders, query: filledQuery, endpoint: this.getEndpoint(), body: this.getRequestBody() };
+    return ask('outbound', { ...rest, ...parts, timeout_ms: timeout });
   }
 
   execute() {
