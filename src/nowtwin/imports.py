@@ -30,7 +30,7 @@ class Transformed:
     map_name: str
     table: str
     status: str
-    """inserted, updated, ignored or error, as in sys_import_state."""
+    """inserted, updated, ignored, skipped (no value to coalesce on) or error, as in sys_import_state (r_ImportSetMode.md)."""
     sys_id: str = ""
     message: str = ""
     map_id: str = ""
@@ -52,15 +52,27 @@ class Imports:
     # -- staging -----------------------------------------------------------------------------------------------
 
     def open_set(self, table: str) -> Record:
-        """The import set that single rows of today go into; one per staging table and day (an assumption)."""
-        today = self._instance.clock.stamp()[:10]
-        query = parse(f"table_name={table}^state=loading^mode=sync^sys_created_on>={today} 00:00:00")
+        """The import set in state Loading that single rows go into, a new synchronous one where there is none.
+
+        Synchronous sets of earlier days are Processed since midnight (r_ImportSetMode.md).
+        """
+        today = f"{self._instance.clock.stamp()[:10]} 00:00:00"
+        past = parse(f"table_name={table}^state=loading^mode=sync^sys_created_on<{today}")
+        for row in select(self._instance, SET, past, ("sys_id",)):
+            self.mark(row["sys_id"], "processed")
+        query = parse(f"table_name={table}^state=loading^ORDERBYDESCsys_created_on^ORDERBYsys_id")
         known = next(iter(select(self._instance, SET, query, ("sys_id",), 1)), None)
         return self._instance.record(SET, known["sys_id"]) if known else self.new_set(table, "sync")
 
     def new_set(self, table: str, mode: str) -> Record:
         values = {"table_name": table, "state": "loading", "mode": mode, "creation_source": "REST API"}
         return self._instance.records.insert(SET, values, self._user, self._instance.switches)
+
+    def mark(self, sys_id: str, state: str) -> None:
+        """Set the state of an import set."""
+        record = self._instance.records.read(SET, sys_id)
+        if record is not None:
+            self._instance.records.update(record, {"state": state}, self._user, self._instance.switches)
 
     def stage(self, table: str, import_set: Record, values: Mapping[str, str]) -> Record:
         """Store one staging row; columns that the staging table lacks are ignored."""
@@ -100,13 +112,8 @@ class Imports:
                 break
         target = self._instance.read(transform_map["target_table"], results[-1].sys_id) or {}
         if self._scripts.at("onComplete", replace(first, row=rows[-1], target=target)).failed:
-            self._mark(import_set, "error")
+            self.mark(import_set.get("sys_id", ""), "error")
         return results
-
-    def _mark(self, import_set: Mapping[str, str], state: str) -> None:
-        record = self._instance.records.read(SET, import_set.get("sys_id", ""))
-        if record is not None:
-            self._instance.records.update(record, {"state": state}, self._user, self._instance.switches)
 
     def _file(self, row: Record, done: Transformed) -> None:
         state: dict[str, str] = {
@@ -135,7 +142,7 @@ class Imports:
         keys = self._values(context, [field for field in maps if field.coalesce])
         target, ignored = self._target(transform_map, maps, keys)
         if ignored:
-            return _transformed(transform_map, "ignored", message=ignored)
+            return _transformed(transform_map, "skipped", message=ignored)
         present = dict(target.values) if target else {}
         context = replace(context, target=present | keys, action="update" if target else "insert")
         before = self._scripts.at("onBefore", context)
@@ -196,7 +203,7 @@ class Imports:
         return written, "ignored" if unchanged else "updated"
 
     def _target(self, transform_map: Row, maps: list[FieldMap], values: Mapping[str, str]) -> tuple[Record | None, str]:
-        """The record that the coalesce columns find, and why the row is ignored, if it is."""
+        """The record that the coalesce columns find, and why the row is skipped, if it is."""
         keys = [field for field in maps if field.coalesce]
         if not keys:
             return None, ""
@@ -254,6 +261,7 @@ class Imports:
             "inserts": str(statuses.count("inserted")),
             "updates": str(statuses.count("updated")),
             "ignored": str(statuses.count("ignored")),
+            "skipped": str(statuses.count("skipped")),
             "errors": str(statuses.count("error")),
             "completed": self._instance.clock.stamp(),
         }

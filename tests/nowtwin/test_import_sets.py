@@ -87,9 +87,9 @@ def test_empty_values_clear_nothing_unless_the_map_copies_them(talk: Talk, incid
     assert talk.names("incident", "") == [""]
 
 
-def test_a_row_without_its_key_is_ignored_unless_the_map_creates_it(talk: Talk, incidents: str) -> None:
+def test_a_row_without_its_key_is_skipped_unless_the_map_creates_it(talk: Talk, incidents: str) -> None:
     ignored = result(talk, u_text="no key")
-    assert (ignored["status"], ignored["status_message"]) == ("ignored", "All coalesce fields are empty")
+    assert (ignored["status"], ignored["status_message"]) == ("skipped", "All coalesce fields are empty")
     talk.patch("sys_transform_map", incidents, {"create_new_record_on_empty_coalesce_fields": "true"})
     assert [result(talk, u_text="no key")["status"] for _ in range(2)] == ["inserted", "inserted"]
 

@@ -1,8 +1,10 @@
 """Scripts of an import by their events, and whole sets (servicenow-api.md 6.1; r_MapWithTransformationEventScripts.md)."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from tests.nowtwin.imports import STAGING, field, many, result
+from tests.nowtwin.imports import STAGING, field, load, many, result
 from tests.nowtwin.scripts import errors
 from tests.nowtwin.talk import Record, Talk
 
@@ -210,3 +212,26 @@ def test_a_key_of_two_columns_with_an_empty_one(talk: Talk, incidents: str) -> N
     talk.patch("sys_transform_entry", entry["sys_id"], {"coalesce_empty_fields": "true"})
     assert result(talk, u_ticket="T1", u_text="three")["status"] == "inserted"
     assert sorted(talk.names("incident", "")) == ["three", "two"]
+
+
+@pytest.mark.behaviour("6.1", evidence="documentation: r_ImportSetMode.md")
+def test_single_rows_go_into_the_set_that_is_loading_and_a_new_one_after_midnight(talk: Talk, incidents: str) -> None:
+    talk.instance.clock.set(datetime(2026, 3, 1, 9, 4, tzinfo=UTC))
+    first = load(talk, u_ticket="T1").json["import_set"]
+    assert load(talk, u_ticket="T2").json["import_set"] == first
+    (row,) = talk.rows("sys_import_set")
+    talk.patch("sys_import_set", row["sys_id"], {"state": "loaded"})
+    second = load(talk, u_ticket="T3").json["import_set"]
+    assert second != first
+    talk.instance.clock.advance(86400)
+    assert load(talk, u_ticket="T4").json["import_set"] not in {first, second}
+    assert talk.names("sys_import_set", f"number={second}", "state") == ["processed"]
+
+
+@pytest.mark.behaviour("6.1", evidence="documentation: r_ImportSetMode.md")
+def test_rows_of_an_asynchronous_set_wait(talk: Talk, incidents: str) -> None:
+    talk.post("sys_import_set", {"table_name": STAGING, "mode": "async", "state": "loading"})
+    entry = result(talk, u_ticket="T1", u_text="later")
+    assert (entry["table"], entry["status"]) == (STAGING, "inserted")
+    assert talk.names(STAGING, "", "sys_import_state") == ["pending"]
+    assert talk.rows("incident") == []

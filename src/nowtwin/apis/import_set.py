@@ -31,7 +31,7 @@ class Records(msgspec.Struct, frozen=True):
 
 
 def stage_row(instance: Instance, request: Request, found: "re.Match[str]") -> Answer:
-    """Insert one staging row and transform it: one result per transform map."""
+    """Insert one staging row and transform it, one result per transform map; in an asynchronous set it waits."""
     table = _staging(instance, request, found, "POST")
     body = _texts(_json_body(request, json_object))
     with instance.storage.lock:
@@ -39,7 +39,10 @@ def stage_row(instance: Instance, request: Request, found: "re.Match[str]") -> A
         imports = Imports(instance, request.caller)
         import_set = imports.open_set(table)
         row = imports.stage(table, import_set, allowed)
-        results = imports.transform(row)
+        if import_set.values.get("mode") == "async":  # rows wait until somebody transforms the set
+            results = [Transformed("", table, "inserted", row.sys_id)]
+        else:
+            results = imports.transform(row)
         answer = _told(instance, request, table, import_set.values.get("number", ""), results)
     failed = any(done.status == "error" for done in results)
     return json_answer(instance.switches.import_error_status if failed else 201, answer, rows=1)
@@ -81,6 +84,7 @@ def stage_many(instance: Instance, request: Request, found: "re.Match[str]") -> 
         for record in records:
             body = {names.get(key, "") if names else key: text for key, text in _texts(record).items()}
             imports.stage(table, import_set, insertable(instance, request.caller, table, body))
+        imports.mark(import_set.sys_id, "loaded")
         multiple = _multiple(instance, request)
         _transform(instance, request, import_set.sys_id, synchronous=synchronous)
     ids = {"import_set_id": import_set.sys_id, "multi_import_set_id": multiple}
