@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from nowtwin import domains, errors
 from nowtwin.errors import Refused
-from nowtwin.granting import grants, writable
 from nowtwin.instance import Instance
 from nowtwin.query.fields import Source
 from nowtwin.query.parse import Query, Term
 from nowtwin.reading import Wanted
 from nowtwin.records import Record
+from nowtwin.scripting.granting import grants, writable
 from nowtwin.users import User
 
 _DENIED = "ACL Exception {} Failed due to security constraints"

@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 from http.client import HTTPConnection
 from urllib.parse import urlencode, urlsplit
 
+USER = {"sys_id": "a" * 32, "user_name": "beth", "name": "Beth Anglin"}
+"""A user whom a signed-in visitor's twin has."""
 _VOID = frozenset({"input", "link", "meta", "br", "hr", "img"})
 
 

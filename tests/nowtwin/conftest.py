@@ -3,6 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from nowtwin.testing import RunningServer
+from tests.nowtwin.browser import USER, Browser
 from tests.nowtwin.hook import Hook, listening
 from tests.nowtwin.imports import make_incident_import
 from tests.nowtwin.talk import Talk
@@ -25,3 +26,12 @@ def hook(talk: Talk) -> Iterator[Hook]:
     """A server that scripts of the twin may call."""
     with listening(talk) as noted:
         yield noted
+
+
+@pytest.fixture
+def browser(twin: RunningServer) -> Browser:
+    """Someone who is signed in as admin."""
+    twin.instance.load("sys_user", [USER])
+    browser = Browser(twin.url)
+    browser.log_in()
+    return browser

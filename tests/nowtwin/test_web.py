@@ -14,25 +14,12 @@ from nowtwin.access import HideRule
 from nowtwin.instance import Instance
 from nowtwin.seeds import load_demo
 from nowtwin.testing import RunningServer, serve
-from nowtwin.web.markup import tag
 from nowtwin.web.own_paths import own_path
-from tests.nowtwin.browser import Browser
+from tests.nowtwin.browser import USER, Browser
 
 pytestmark = pytest.mark.behaviour(
     "3.1", evidence="documentation: navigating by URL; assumption: what the pages look like"
 )
-
-USER = {"sys_id": "a" * 32, "user_name": "beth", "name": "Beth Anglin"}
-MARKUP = '<script>alert("x")</script> & "quoted" \'too\''
-
-
-@pytest.fixture
-def browser(twin: RunningServer) -> Browser:
-    """Someone who is signed in as admin."""
-    twin.instance.load("sys_user", [USER])
-    browser = Browser(twin.url)
-    browser.log_in()
-    return browser
 
 
 def _incident(twin: RunningServer, **values: str) -> str:
@@ -151,91 +138,6 @@ def test_a_list_says_how_many_rows_are_withheld(twin: RunningServer) -> None:
     assert page.messages == ["Number of rows removed from this list by security constraints: 2"]
     assert "open" in page.texts("td")
     assert "secret" not in page.body
-
-
-def test_markup_in_records_shows_as_characters(twin: RunningServer, browser: Browser) -> None:
-    sys_id = _incident(twin, short_description=MARKUP, description=MARKUP, work_notes=MARKUP)
-    for path in ("/incident_list.do", f"/incident.do?sys_id={sys_id}"):
-        page = browser.get(path)
-        assert "<script" not in page.body
-        assert MARKUP in page.body.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace(
-            "&#x27;", "'"
-        ).replace("&amp;", "&")
-    form = browser.get(f"/incident.do?sys_id={sys_id}").form
-    assert form["incident.short_description"] == form["incident.description"] == MARKUP
-    evil = quote('"><script>', safe="")
-    paths = (
-        "/incident_list.do?sysparm_query=",
-        "/?sysparm_search=",
-        "/login.do?sysparm_goto_url=",
-        "/incident.do?sys_id=",
-    )
-    assert all("<script" not in browser.get(path + evil).body for path in paths)
-
-
-def test_markup_in_labels_choices_names_and_files_shows_as_characters(twin: RunningServer, browser: Browser) -> None:
-    """What a stranger may name: tables, columns, choices, users, files, groups of the menu."""
-    twin.instance.load_schema(
-        {
-            "tables": [{"name": "u_evil", "label": MARKUP, "super_class": "task"}],
-            "columns": [{"table": "u_evil", "element": "u_odd", "label": MARKUP, "hint": MARKUP, "choice": 1}],
-            "choices": [{"table": "u_evil", "element": "u_odd", "value": '"><script>1', "label": MARKUP}],
-        }
-    )
-    twin.instance.load("sys_user", [{**USER, "name": MARKUP}])
-    columns = twin.instance.dictionary.columns("u_evil")
-    texts = {name: MARKUP for name, column in columns.items() if column.type in {"string", "html", "url"}}
-    row = texts | {
-        "sys_class_name": "u_evil",
-        "assigned_to": USER["sys_id"],
-        "u_odd": '"><script>1',
-        "sys_id": "e" * 32,
-    }
-    twin.instance.load("u_evil", [row | {"sys_created_by": "beth"}])
-    twin.instance.load("sys_attachment", [{"file_name": MARKUP, "table_name": "u_evil", "table_sys_id": "e" * 32}])
-    twin.instance.load("sys_app_module", [{"title": MARKUP, "name": "u_evil", "link_type": "LIST", "active": "true"}])
-    twin.instance.update("u_evil", "e" * 32, {"short_description": MARKUP + "2", "work_notes": MARKUP}, user="beth")
-    for path in ("/u_evil_list.do?sysparm_query=u_odd=%22%3E%3Cscript%3E1", f"/u_evil.do?sys_id={'e' * 32}", "/"):
-        page = browser.get(path)
-        assert page.status == 200
-        assert "<script" not in page.body
-        assert "&lt;script&gt;alert" in page.body
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(
-            "/",
-            "/?sysparm_search=inc",
-            "/incident_list.do?sysparm_query=active=true^ORDERBYDESCnumber",
-            "/nope_list.do",
-        ),
-        *("/incident.do?sys_id=-1", "/incident.do?sysparm_query=active=true", "/incident.do?sys_id=none"),
-    ],
-)
-def test_a_page_can_be_used_by_keyboard_and_read_aloud(twin: RunningServer, browser: Browser, path: str) -> None:
-    _incident(twin, short_description="printer jam", caller_id=USER["sys_id"])
-    page = browser.get(path)
-    assert len(page.all("h1")) == len(page.all("main")) == len(page.all("title")) == 1
-    assert page.all("html")[0].attributes["lang"] == "en"
-    ids = [e.attributes["id"] for e in page.elements if "id" in e.attributes]
-    assert len(ids) == len(set(ids))
-    labelled = {e.attributes.get("for") for e in page.all("label") if e.text.strip()}
-    for control in (*page.all("input"), *page.all("select"), *page.all("textarea")):
-        named = control.attributes.get("aria-label") or control.attributes.get("id") in labelled
-        assert named or control.attributes.get("type") == "hidden", control
-    for clickable in (*page.all("a"), *page.all("button")):
-        assert clickable.text.strip(), clickable
-        assert "tabindex" not in clickable.attributes
-    assert not [e for e in page.elements if any(name.startswith("on") for name in e.attributes)]
-    sorted_by = [(e.text, e.attributes["aria-sort"]) for e in page.all("th") if "aria-sort" in e.attributes]
-    assert sorted_by == ([("Number ▼", "descending")] if "ORDERBYDESC" in path else [])
-
-
-def test_only_markup_made_by_tags_is_markup() -> None:
-    made = tag("a", "<b>", tag("i", "&"), None, href='"x" & y', hidden=True, title=None)
-    assert made.text == '<a href="&quot;x&quot; &amp; y" hidden>&lt;b&gt;<i>&amp;</i></a>'
 
 
 def test_pages_allow_no_script_and_no_foreign_frame(browser: Browser) -> None:

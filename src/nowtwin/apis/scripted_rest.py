@@ -11,9 +11,9 @@ import msgspec
 
 from nowtwin.acl import GRANTED
 from nowtwin.errors import Refused
-from nowtwin.granting import grants
 from nowtwin.http import JSON, Answer, Request, json_answer, refusal
 from nowtwin.instance import Instance
+from nowtwin.scripting.granting import grants
 from nowtwin.scripting.session import Answered, Called
 from nowtwin.users import User, zone_of
 from nowtwin.xml_format import entries, is_xml

@@ -14,11 +14,11 @@ from nowtwin.aggregating import Asked as AggregateAsked
 from nowtwin.aggregating import Having, Measure, Ordering, aggregate
 from nowtwin.display import Displays
 from nowtwin.errors import Refused
-from nowtwin.granting import grants, writable
 from nowtwin.query.fields import Source
 from nowtwin.query.parse import Group, Order, Query, Term, parse
 from nowtwin.reading import Wanted
 from nowtwin.records import Record
+from nowtwin.scripting.granting import grants, writable
 from nowtwin.scripting.scope import Cursor, Scope
 from nowtwin.switches import Switches
 from nowtwin.values import DATE_TYPES, JOURNAL_TYPES, LIST_TYPES, NUMERIC_TYPES

@@ -98,7 +98,15 @@ def load_file(instance: Instance, path: Path) -> dict[str, int]:
             return _load_csv(instance, path, text)
         if kind == "jsonl":
             return _load_lines(instance, path, [msgspec.json.decode(line) for line in text.splitlines() if line])
-    except (RecursionError, OSError, EOFError, zlib.error, UnicodeDecodeError, msgspec.DecodeError, EventLogError) as error:
+    except (
+        RecursionError,
+        OSError,
+        EOFError,
+        zlib.error,
+        UnicodeDecodeError,
+        msgspec.DecodeError,
+        EventLogError,
+    ) as error:
         raise SeedFileError(f"{path.name} cannot be read: {error}") from error
     raise _unknown(path)
 
