@@ -27,7 +27,7 @@ class Cascades:
     def __init__(self, instance: Ground) -> None:
         self._instance = instance
         self._revision = -1
-        self._by_target: dict[str, list[Column]] = {}
+        self._by_target: dict[str, list[tuple[str, Column]]] = {}
 
     def require(self, table: str, sys_id: str) -> None:
         """Raises Refused 403 where a record references this one through a column that restricts."""
@@ -80,8 +80,7 @@ class Cascades:
         self._refresh()
         found: dict[str, dict[str, Column]] = defaultdict(dict)
         for target in dictionary.lineage(table):
-            for column in self._by_target.get(target, ()):
-                root = dictionary.root(column.table)
+            for root, column in self._by_target.get(target, ()):
                 if self._rule(column) in rules and storage.has(root, column.element):
                     found[root].setdefault(column.element, column)
         return {root: tuple(columns.values()) for root, columns in found.items()}
@@ -98,4 +97,4 @@ class Cascades:
         for name in dictionary.tables:
             for column in dictionary.own_columns(name):
                 if column.type == "reference" and column.reference and column.reference_key == "sys_id":
-                    self._by_target[column.reference].append(column)
+                    self._by_target[column.reference].append((dictionary.root(name), column))
