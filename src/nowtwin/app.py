@@ -80,6 +80,8 @@ class App:
         call = self._instance.calls.start(request.method, request.path, _journal_params(request), wall_seconds())
         try:
             await self._serve(scope, receive, send, self._turn(request, call))
+        except asyncio.CancelledError:  # the server ends and waits no longer
+            await self._cut(scope, receive)
         finally:
             self._instance.calls.finish(call, wall_seconds())
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +53,27 @@ def test_it_says_where_it_is_and_stops_cleanly(number: signal.Signals) -> None:
         process.send_signal(number)
         rest, errors = process.communicate(timeout=10)
         assert (process.returncode, rest, errors) == (0, "", "")
+
+
+def test_a_request_that_takes_long_does_not_hold_up_the_end() -> None:
+    with _served("--data", "empty", "--json") as (process, line), ThreadPoolExecutor(1) as other:
+        said = json.loads(line)
+        slow = b'[{"kind":"delay","seconds":60,"table":"incident"}]'
+        urllib.request.urlopen(urllib.request.Request(f"{said['control_url']}faults", slow, method="PUT")).close()
+        asked = other.submit(_count, said["url"], "incident")
+        while _in_flight(said["control_url"]) == 0:
+            assert not asked.done()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert "Traceback" not in errors
+        assert isinstance(asked.exception(timeout=20), OSError)
+
+
+def _in_flight(control: str) -> int:
+    with urllib.request.urlopen(f"{control}calls") as answer:
+        count: int = json.load(answer)["in_flight"]
+    return count
 
 
 def test_demo_data_and_another_password() -> None:
