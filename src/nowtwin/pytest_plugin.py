@@ -6,7 +6,7 @@ and `nowtwin_apps` (folders, zips or XML of applications), paths being relative 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ def servicenow_session(pytestconfig: pytest.Config) -> Iterator[ServiceNow]:
 
     base = pytestconfig.inipath.parent if pytestconfig.inipath else pytestconfig.rootpath
     with Instance() as instance, serve(instance) as server:
+        instance.switches = replace(instance.switches, access_control=True)  # as `nowtwin serve` has it
         for name in pytestconfig.getini("nowtwin_data"):
             _load(instance, base, name)
         for name in pytestconfig.getini("nowtwin_apps"):

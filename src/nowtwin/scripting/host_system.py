@@ -141,14 +141,16 @@ def log(scope: Scope, line: Line) -> None:
 
 
 def event(scope: Scope, asked: Event) -> None:
-    """An event is a row of sysevent in state ready; nothing processes it here."""
+    """An event is a row of sysevent in state ready until script actions have run for it."""
     platform = scope.platform
     stamp = platform.clock.stamp()
     row = {"sys_id": platform.records.new_id(), "name": asked.name, "table": asked.table, "instance": asked.sys_id}
     row |= {"parm1": asked.parm1, "parm2": asked.parm2, "queue": asked.queue, "state": "ready"}
     row |= {"process_on": asked.process_on or stamp, "user_id": scope.user.sys_id, "user_name": scope.user.user_name}
     row |= {"sys_class_name": "sysevent", "sys_created_on": stamp, "sys_created_by": scope.user.user_name}
-    platform.storage.insert("sysevent", {name: text for name, text in row.items() if text})
+    stored = {name: text for name, text in row.items() if text}
+    platform.storage.insert("sysevent", stored)
+    platform.scripts.events.raised(stored)
 
 
 def execute_now(scope: Scope, asked: Name) -> bool:

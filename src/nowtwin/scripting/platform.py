@@ -25,13 +25,19 @@ class Scheduling(Protocol):
     def execute_now(self, sys_id: str) -> bool: ...
 
 
+class Eventful(Protocol):
+    def raised(self, event: Mapping[str, str]) -> None: ...
+
+
 class Hosted(Protocol):
-    """The part of the scripts that scripts themselves need: access rules for GlideRecordSecure, scheduled scripts."""
+    """The part of the scripts that scripts themselves need: access rules for GlideRecordSecure, jobs, events."""
 
     @property
     def access(self) -> AccessRuling: ...
     @property
     def schedules(self) -> Scheduling: ...
+    @property
+    def events(self) -> Eventful: ...
 
 
 class Platform(Protocol):

@@ -18,6 +18,7 @@ from nowtwin.scripting.access_scripts import AccessScripts
 from nowtwin.scripting.business_rules import ENGINES_AT, Rule, RuleBook, version_of
 from nowtwin.scripting.endpoints import Endpoints
 from nowtwin.scripting.engine import Engine
+from nowtwin.scripting.events import Events
 from nowtwin.scripting.host_records import Queries, query_of, script_switches
 from nowtwin.scripting.jobs import Jobs
 from nowtwin.scripting.matching import Subject, meets
@@ -51,6 +52,7 @@ class Scripts:
         self._known: tuple[tuple[int, int, bool], RuleBook] | None = None
         self.jobs = Jobs()
         self.schedules = Schedules(platform, self._engine, self.jobs)
+        self.events = Events(platform, self._engine, self.jobs)
 
     def close(self) -> None:
         """End what runs and what waits."""

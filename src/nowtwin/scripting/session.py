@@ -63,6 +63,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     wants_scratchpad: bool = False
     request: Called | None = None
     """The call of a scripted REST API that the script is to answer."""
+    event: Mapping[str, str] | None = None
+    """The row of sysevent that the script acts on."""
 
 
 class ScriptError(msgspec.Struct, frozen=True):

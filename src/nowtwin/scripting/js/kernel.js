@@ -53,7 +53,7 @@ Object.defineProperty(HostDate.prototype, 'constructor', { value: globalThis.Dat
 
 // -- programs -----------------------------------------------------------------------------------------------------
 
-const PARAMETERS = '(current, previous, g_scratchpad, parent, workflow, request, response)';
+const PARAMETERS = '(current, previous, g_scratchpad, parent, workflow, request, response, event)';
 const indirectEval = eval;
 
 function program(key, source, wrap) {
@@ -233,9 +233,10 @@ function execute(frame) {
   const previous = frame.previous ? frozenRecord(frame.table, frame.previous) : null;
   const scratchpad = {};
   const result = { ran: true };
+  const event = frame.event ? frozenRecord('sysevent', frame.event) : null;
   const request = frame.request ? new RESTAPIRequest(frame.request) : null;
   const response = frame.request ? new RESTAPIResponse() : null;
-  const call = (made) => made.call(globalThis, current, previous, scratchpad, null, null, request, response);
+  const call = (made) => made.call(globalThis, current, previous, scratchpad, null, null, request, response, event);
   try {
     if (frame.condition) {
       result.ran = false;
