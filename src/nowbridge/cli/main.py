@@ -12,7 +12,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nowbridge.cli import check, connect, deletes, hooks, init, notices, pause, psql, replicate, status, up, verify
+from nowbridge.cli import (
+    adopt,
+    check,
+    connect,
+    deletes,
+    hooks,
+    init,
+    notices,
+    pause,
+    psql,
+    replicate,
+    status,
+    up,
+    verify,
+)
 from nowbridge.cli.entry import HOME_KEY, JSON_KEY, exit_code_of
 
 EPILOG = """\
@@ -121,6 +135,7 @@ _add(notices.notices, notices.EXAMPLES)
 _add(pause.pause, pause.PAUSE_EXAMPLES)
 _add(pause.resume, pause.RESUME_EXAMPLES)
 _add(verify.verify, verify.EXAMPLES)
+_add(adopt.adopt, adopt.EXAMPLES)
 _add(deletes.deletes, deletes.EXAMPLES)
 _add_group(hooks.app, "hooks")
 _add(psql.psql, psql.EXAMPLES, passes_on=True)

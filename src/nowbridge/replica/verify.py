@@ -88,13 +88,14 @@ class Verdict:
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is to be done. `proven_to` is the instance's time up to which the change stream has been applied; `lease`
-    fences repairs.
+    fences repairs. `put_back`: what the instance has is taken even where its version is older than ours.
     """
 
     proven_to: datetime
     repair: bool = False
     lease: DutyLease | None = None
     progress: Progress | None = None
+    put_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +272,7 @@ class Verifier:
             answer = await source.read_records(self.instance, loader.row.source, ids, loader.layout.fetched)
             verdict.calls += 1
             page = decoder.decode(answer.body)
-            await self._judge_present(
-                connection, loader, verdict, page, known=known if order.repair else None, lease=order.lease
-            )
+            await self._judge_present(connection, loader, verdict, page, known=known, order=order)
             absent += sorted(set(ids) - set(page.ids))
         return absent
 
@@ -284,12 +283,12 @@ class Verifier:
         verdict: Verdict,
         page: Page,
         *,
-        known: int | None,
-        lease: DutyLease | None,
+        known: int,
+        order: Order,
     ) -> None:
-        """`known`: repair, and this was the newest tombstone before the rows were read."""
+        """`known` was the newest tombstone before the rows were read."""
         for part, rows in loader.parts(page) if page.rows else []:
-            await self._judge_part(connection, part, verdict, rows, known=known, lease=lease)
+            await self._judge_part(connection, part, verdict, rows, known=known, order=order)
 
     async def _judge_part(
         self,
@@ -298,8 +297,8 @@ class Verifier:
         verdict: Verdict,
         page: Page,
         *,
-        known: int | None,
-        lease: DutyLease | None,
+        known: int,
+        order: Order,
     ) -> None:
         async with connection.transaction():
             await loader.stage(connection, page)
@@ -309,11 +308,13 @@ class Verifier:
             verdict.pending += len(differences) - len(wrong)
             verdict.missing += [difference.sys_id for difference in wrong if not difference.columns]
             verdict.differing += [difference for difference in wrong if difference.columns]
-            if known is not None and wrong:
-                if lease is not None:
-                    await duties.require(connection, lease)
+            if order.repair and wrong:
+                if order.lease is not None:
+                    await duties.require(connection, order.lease)
                 await columns.require_layout(connection, loader.row)
                 await tombstones.settle(connection, loader.row.id, loader.target, known=known)
+                if order.put_back:
+                    await load.forget_versions(connection, loader.target)
                 merged = await load.merge(connection, loader.target, source="verify", now=self.clock(), repair=True)
                 verdict.repaired += min(merged.inserted + merged.updated, len(wrong))
 

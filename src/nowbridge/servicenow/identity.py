@@ -43,6 +43,7 @@ _BEFORE_MADRID: Final = frozenset(
     ]
 )
 _PROPERTIES: Final = ("glide.buildname", "glide.war", "glide.sys.default.tz")
+_NAMES: Final = ("instance_id", "instance_name", "glide.db.name")
 _WAR: Final = re.compile(r"glide-([a-z]+)")
 _MOST_SKEW: Final = timedelta(seconds=30)
 
@@ -143,12 +144,17 @@ async def _user_by_name(instance: Instance, user_name: str | None) -> User:
     )
 
 
-async def _properties(instance: Instance) -> dict[str, str]:
+async def likeness(instance: Instance) -> dict[str, str]:
+    """What the instance calls itself, as far as the account may read it: instance_id is made anew by a clone."""
+    return await _properties(instance, _NAMES)
+
+
+async def _properties(instance: Instance, names: tuple[str, ...] = _PROPERTIES) -> dict[str, str]:
     """System properties, as far as the account may read them (mostly administrators may)."""
     fields = ("name", "value")
-    query = Query((one_of("name", _PROPERTIES),)).text
+    query = Query((one_of("name", names),)).text
     try:
-        answer = await read_page(instance, "sys_properties", PageRequest(query, len(_PROPERTIES)), fields)
+        answer = await read_page(instance, "sys_properties", PageRequest(query, len(names)), fields)
     except Stop as error:
         if not error.code.startswith("rights.") and error.code != "query.rights":
             raise

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
 
 from nowbridge.model.errors import Stop
 from nowbridge.store.database import Connection
@@ -11,7 +14,9 @@ from nowbridge.store.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:
-    """`auth` is basic, oauth_password, client_credentials or api_key. `sealed` is AES-256-GCM over the secrets."""
+    """`auth` is basic, oauth_password, client_credentials or api_key. `sealed` is AES-256-GCM over the secrets. `stopped`
+    says why nobody works on it until somebody has looked: {reason, found, since}; the reason is clone or restored.
+    """
 
     id: int
     name: str
@@ -21,6 +26,8 @@ class ConnectionRow:
     client_id: str | None
     sealed: bytes
     schema_name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    stopped: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class NewConnection:
     sealed: bytes
 
 
-COLUMNS = "id, name, url, auth, username, client_id, sealed, schema_name"
+COLUMNS = "id, name, url, auth, username, client_id, sealed, schema_name, options, stopped"
 
 
 async def save(connection: Connection, new: NewConnection, *, now: datetime) -> ConnectionRow:
@@ -107,6 +114,72 @@ async def load(connection: Connection, name: str | None = None, *, connection_id
 async def every(connection: Connection) -> list[ConnectionRow]:
     cursor = await connection.execute(f"SELECT {COLUMNS} FROM nowbridge.connection ORDER BY id")
     return [ConnectionRow(*row) for row in await cursor.fetchall()]
+
+
+def refuse_stopped(row: ConnectionRow) -> None:
+    """Raises Stop `connection.stopped`."""
+    if row.stopped is None:
+        return
+    hints = {
+        "clone": "If this is the instance that you mean: `nowbridge adopt`. Everything is compared first.",
+        "restored": "If the original does not run any more: `nowbridge resume --restored`.",
+    }
+    raise Stop(
+        "connection.stopped",
+        asked=f"use connection {row.name}",
+        answered=f"it is stopped: {row.stopped['found']}",
+        hint=hints.get(row.stopped["reason"], ""),
+    )
+
+
+async def stop(connection: Connection, connection_id: int, *, reason: str, found: str, now: datetime) -> bool:
+    """Nobody works on the connection from here on: claims pass it by, and whoever is at work stops at his next page.
+    False if it was stopped before.
+    """
+    why = {"reason": reason, "found": found, "since": now.isoformat(timespec="seconds")}
+    cursor = await connection.execute(
+        "UPDATE nowbridge.connection SET stopped = %s WHERE id = %s AND stopped IS NULL", (Jsonb(why), connection_id)
+    )
+    for table in ("shard", "stream", "duty"):
+        await connection.execute(
+            f"UPDATE nowbridge.{table} SET epoch = epoch + 1, owner = NULL, lease_until = NULL"
+            " WHERE table_id IN (SELECT id FROM nowbridge.replica_table WHERE connection_id = %s)",
+            (connection_id,),
+        )
+    return cursor.rowcount == 1
+
+
+async def go_on(connection: Connection, connection_id: int) -> None:
+    await connection.execute("UPDATE nowbridge.connection SET stopped = NULL WHERE id = %s", (connection_id,))
+
+
+async def note_away(connection: Connection, connection_id: int, error: dict[str, str]) -> None:
+    """Keep for `nowbridge status` why nothing is done for the connection's tables."""
+    await connection.execute(
+        "UPDATE nowbridge.stream SET last_error = %s, failures = failures + 1"
+        " WHERE table_id IN (SELECT id FROM nowbridge.replica_table WHERE connection_id = %s)",
+        (Jsonb(error), connection_id),
+    )
+    await connection.execute(
+        "UPDATE nowbridge.replica_table SET last_error = %s WHERE connection_id = %s AND phase <> 'live'",
+        (Jsonb(error), connection_id),
+    )
+
+
+async def likeness(connection: Connection, connection_id: int) -> tuple[dict[str, str], datetime | None]:
+    """What the instance called itself when it was last known, and when that was."""
+    cursor = await connection.execute(
+        "SELECT coalesce(likeness, '{}'), looked_at FROM nowbridge.connection WHERE id = %s", (connection_id,)
+    )
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row else ({}, None)
+
+
+async def keep_likeness(connection: Connection, connection_id: int, names: dict[str, str], *, now: datetime) -> None:
+    await connection.execute(
+        "UPDATE nowbridge.connection SET likeness = %s, looked_at = %s WHERE id = %s",
+        (Jsonb(names), now, connection_id),
+    )
 
 
 async def _is_first(connection: Connection, name: str) -> bool:

@@ -61,6 +61,7 @@ async def claim(connection: Connection, connection_id: int, holder: Holder, *, n
         "   JOIN nowbridge.replica_table t ON t.id = d.table_id"
         "   WHERE t.connection_id = %(connection)s AND t.phase = 'live' AND t.paused_at IS NULL AND d.next_at <= %(now)s"
         "     AND (t.stopped IS NULL OR d.kind = 'schema')"
+        "     AND (SELECT c.stopped IS NULL FROM nowbridge.connection c WHERE c.id = t.connection_id)"
         "     AND NOT EXISTS (SELECT 1 FROM nowbridge.duty o WHERE o.table_id = d.table_id AND o.lease_until > %(now)s)"
         "   ORDER BY d.next_at LIMIT 1 FOR UPDATE OF d SKIP LOCKED)"
         " RETURNING table_id, kind, failures, epoch",

@@ -100,6 +100,7 @@ async def claim_shard(
         "   WHERE t.connection_id = %(connection)s AND s.done_at IS NULL AND t.phase = 'backfill'"
         "     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s)"
         "     AND (s.next_try_at IS NULL OR s.next_try_at <= %(now)s)"
+        "     AND (SELECT c.stopped IS NULL FROM nowbridge.connection c WHERE c.id = t.connection_id)"
         "   ORDER BY s.id LIMIT 1 FOR UPDATE OF s SKIP LOCKED)"
         " RETURNING id, table_id, low, high, position, rows, failures, epoch",
         {"connection": connection_id, "owner": holder.name, "until": now + holder.lease, "now": now},
@@ -187,6 +188,7 @@ async def claim_streams(
         " WHERE table_id IN (SELECT m.table_id FROM nowbridge.stream m JOIN nowbridge.replica_table t ON t.id = m.table_id"
         "   WHERE t.connection_id = %(connection)s AND t.phase = 'live' AND t.stopped IS NULL AND m.next_poll_at <= %(now)s"
         "     AND (m.lease_until IS NULL OR m.lease_until <= %(now)s)"
+        "     AND (SELECT c.stopped IS NULL FROM nowbridge.connection c WHERE c.id = t.connection_id)"
         "   ORDER BY m.next_poll_at LIMIT %(limit)s FOR UPDATE OF m SKIP LOCKED)"
         " RETURNING table_id, cursor_time, cursor_id, failures, epoch",
         {
@@ -206,6 +208,7 @@ async def claim_stream(connection: Connection, table_id: int, holder: Holder, *,
         "UPDATE nowbridge.stream SET epoch = epoch + 1, owner = %(owner)s, lease_until = %(until)s"
         " WHERE table_id = (SELECT m.table_id FROM nowbridge.stream m JOIN nowbridge.replica_table t ON t.id = m.table_id"
         "   WHERE m.table_id = %(table)s AND t.paused_at IS NULL AND t.stopped IS NULL AND (m.lease_until IS NULL OR m.lease_until <= %(now)s)"
+        "     AND (SELECT c.stopped IS NULL FROM nowbridge.connection c WHERE c.id = t.connection_id)"
         "   FOR UPDATE OF m SKIP LOCKED)"
         " RETURNING table_id, cursor_time, cursor_id, failures, epoch",
         {"table": table_id, "owner": holder.name, "until": now + holder.lease, "now": now},

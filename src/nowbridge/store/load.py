@@ -98,6 +98,25 @@ async def merge(
     return Merged(row[0], row[1], tuple(row[2] or ())) if row else Merged(0, 0)
 
 
+async def forget_versions(connection: Connection, target: Target) -> None:
+    """Let the staged rows win whatever their versions say, in the transaction that merges them: the instance was put
+    back, so that its older versions are what is true now.
+    """
+    versions = [name for name in ("sys_mod_count", "sys_updated_on") if name in target.columns]
+    if versions:
+        await connection.execute(
+            sql.SQL(
+                "UPDATE {table} t SET {nothing} FROM {stage} n WHERE n.sys_id = t.sys_id AND {held} > {come}"
+            ).format(
+                table=target.relation.identifier,
+                stage=sql.Identifier("pg_temp", target.stage),
+                nothing=sql.SQL(", ").join(sql.SQL("{} = NULL").format(sql.Identifier(name)) for name in versions),
+                held=_row_of("t", versions),
+                come=_row_of("n", versions),
+            )
+        )
+
+
 async def delete_rows(
     connection: Connection, target: Target, sys_ids: Sequence[str], *, source: Source, now: datetime
 ) -> int:
@@ -167,6 +186,12 @@ def _merge_statement(target: Target, *, repair: bool, feed_inserts: bool) -> sql
         changed_at=sql.SQL("n.sys_updated_on" if "sys_updated_on" in target.columns else "NULL::timestamptz"),
         fed=sql.SQL("true" if feed_inserts else "NOT w.fresh"),
         feed_order=sql.SQL("n.sys_updated_on, sys_id" if "sys_updated_on" in target.columns else "sys_id"),
+    )
+
+
+def _row_of(alias: str, names: Sequence[str]) -> sql.Composed:
+    return sql.SQL("ROW({})").format(
+        sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(n)) for n in names)
     )
 
 
