@@ -102,6 +102,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="How far back those go: longer than the longest transaction, which may commit with an old time."
         ),
     ] = 3_600.0
+    schema_seconds: Annotated[
+        Seconds, Meta(description="The wait between two looks for changed columns of one table; one call each.")
+    ] = 600.0
+    labels_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="The shortest wait between two looks for renamed records of one referenced table that is not replicated, and for renamed choices; it grows to twelve times as much while nothing is renamed."
+        ),
+    ] = 300.0
     heartbeat_seconds: Annotated[Seconds, Meta(description="How often a worker says that it lives.")] = 5.0
     stalled_after_seconds: Annotated[
         Seconds, Meta(description="Silence after which a worker counts as dead and its jobs are given back.")

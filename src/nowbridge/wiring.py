@@ -161,6 +161,9 @@ def pace_of(settings: Settings) -> Pace:
         audit=timedelta(seconds=settings.audit_seconds),
         check=timedelta(seconds=settings.check_seconds),
         compare=timedelta(seconds=settings.compare_seconds),
+        schema=timedelta(seconds=settings.schema_seconds),
+        labels=timedelta(seconds=settings.labels_seconds),
+        labels_at_most=timedelta(seconds=settings.labels_seconds * 12),
         poll_hooked=timedelta(seconds=settings.poll_hooked_seconds),
         recent=timedelta(seconds=settings.recent_seconds),
         recent_window=timedelta(seconds=settings.recent_window_seconds),
@@ -224,6 +227,13 @@ def sealed(settings: Settings, name: str, url: str, credentials: Credentials) ->
 
 
 def opened(settings: Settings, row: ConnectionRow) -> SignIn:
+    """Raises Stop `connection.stopped`, and what the keyring raises."""
+    connections.refuse_stopped(row)
+    return unsealed(settings, row)
+
+
+def unsealed(settings: Settings, row: ConnectionRow) -> SignIn:
+    """Also of a connection that is stopped: for whoever lets it go on."""
     text = keyring(settings).unseal(row.sealed, _context(row.name, row.url))
     return SignIn(row.auth, row.username, row.client_id, msgspec.json.decode(text, type=Credentials))
 
@@ -314,6 +324,15 @@ async def verifier_of(
         async with opening as instance:
             replica = Replica(database, instance, row.id, new_holder(settings), pace_of(settings), now)
             yield replica.upkeep, {table.id: await replica.loader(table.id) for table in tables}
+
+
+@asynccontextmanager
+async def replica_of(settings: Settings, database: Database, row: ConnectionRow) -> AsyncIterator[Replica]:
+    """The replica of a connection, also of one that is stopped: for whoever lets it go on."""
+    opening = instance_of(settings, row.url, unsealed(settings, row), database=database)
+    with calling_for(Purpose.VERIFY):
+        async with opening as instance:
+            yield Replica(database, instance, row.id, new_holder(settings), pace_of(settings), now)
 
 
 async def only_connection(connection: Connection, name: str | None) -> ConnectionRow:

@@ -11,7 +11,7 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -32,6 +32,9 @@ from nowbridge.store.leases import Holder
 log = structlog.get_logger("nowbridge.worker")
 
 
+_AWAY = ("network.", "busy.unavailable", "instance.", "auth.refused", "answer.login_page")
+
+
 @dataclass(frozen=True, slots=True)
 class Duties:
     """How often and how much. Seconds, but for `parallel`: shards and streams worked on at once."""
@@ -42,6 +45,8 @@ class Duties:
     heartbeat: float = 5.0
     stalled_after: float = 20.0
     grace: float = 5.0
+    look: timedelta = timedelta(hours=1)
+    look_again: timedelta = timedelta(seconds=30)
     keep_feed: timedelta = timedelta(days=7)
     keep_tombstones: timedelta = timedelta(days=30)
     keep_tallies: timedelta = timedelta(days=90)
@@ -73,6 +78,8 @@ class Worker:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     notifier: Notifier | None = None
     _queue: App | None = None
+    _known: dict[int, datetime] = field(default_factory=dict)  # connections whose instance was looked at, and when
+    _look_again: dict[int, datetime] = field(default_factory=dict)
     _hinted: asyncio.Event = field(default_factory=asyncio.Event)
     _open: dict[int, OpenReplica] = field(default_factory=dict)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -81,12 +88,14 @@ class Worker:
         """Work until `stop` is set, then let go of everything that was claimed."""
         jobs = asyncio.create_task(self._repeat(self._work_on_queue, every=1.0))
         loops = [
+            asyncio.create_task(self._repeat(self.look, every=self.duties.idle)),
             asyncio.create_task(self._repeat(self.beat, every=self.duties.heartbeat)),
             asyncio.create_task(self._repeat(self._reap, every=self.duties.heartbeat)),
             asyncio.create_task(self._repeat(self.hear_of_hints, every=self.duties.heartbeat)),
             asyncio.create_task(self._repeat(self.read_hints, every=self.duties.idle, wake=self._hinted)),
             asyncio.create_task(self._repeat(self.poll_due, every=self.duties.idle)),
             asyncio.create_task(self._repeat(self.rewrite_labels, every=self.duties.idle)),
+            asyncio.create_task(self._repeat(self.follow_labels, every=self.duties.tend)),
             asyncio.create_task(self._repeat(self.notify, every=self.duties.heartbeat)),
             asyncio.create_task(self._repeat(self.tend, every=self.duties.tend)),
             *(
@@ -165,6 +174,39 @@ class Worker:
             await notices.prune(connection, before=self.clock() - self.duties.keep_notices)
             await hints.prune(connection, before=self.clock() - self.duties.keep_hints)
 
+    async def look(self) -> bool:
+        """Make sure that each connection still leads to the instance that its replica was made of (replica.recognition):
+        before anything else is done for it, every hour, and after it was away. Stop the connections that do not.
+        """
+        async with self.database.transaction() as connection:
+            rows = await connections.every(connection)
+        for row in rows:
+            now = self.clock()
+            if row.stopped is not None:
+                self._known.pop(row.id, None)
+            elif now >= self._look_again.get(row.id, now) and not self._is_known(row.id, now):
+                await self._look_at(row)
+        return False
+
+    def _is_known(self, connection_id: int, now: datetime) -> bool:
+        return connection_id in self._known and now - self._known[connection_id] < self.duties.look
+
+    async def _look_at(self, row: ConnectionRow) -> None:
+        try:
+            strange = await (await self._opened(row)).replica.look()
+        except NowbridgeError as error:
+            self._look_again[row.id] = self.clock() + self.duties.look_again
+            async with self.database.transaction() as connection:
+                await connections.note_away(connection, row.id, tables.described(error))
+            raise
+        if strange is None:
+            self._known[row.id] = self.clock()
+            return
+        self._known.pop(row.id, None)
+        async with self.database.transaction() as connection:
+            await connections.stop(connection, row.id, reason="clone", found=strange, now=self.clock())
+        log.error("stopped: this is another instance", connection=row.name, found=strange, hint="nowbridge adopt")
+
     async def load_shard(self) -> bool:
         """Read one shard to its end, if there is one to be read."""
         for opened in await self._replicas():
@@ -177,7 +219,10 @@ class Worker:
         passes: list[Pass] = []
         for opened in await self._replicas():
             claimed = await opened.replica.claim_due_streams(self.duties.parallel)
-            passes += await asyncio.gather(*(opened.replica.poll(lease) for lease in claimed))
+            done_here = await asyncio.gather(*(opened.replica.poll(lease) for lease in claimed))
+            if any(done.error is not None and done.error.code.startswith(_AWAY) for done in done_here):
+                self._known.pop(opened.row.id, None)  # what comes back may be another one
+            passes += done_here
         for done in passes:
             if done.error is not None:
                 log.warning("poll failed", table=done.table, code=done.error.code, answered=done.error.answered)
@@ -224,6 +269,8 @@ class Worker:
                 log.warning("duty failed", **said, code=done.error.code, answered=done.error.answered)
             elif done.held is not None:
                 log.warning("deletes are held", **said, why=done.held.value, look=f"nowbridge deletes {done.table}")
+            elif done.told:
+                log.warning("columns changed in ServiceNow", **said, changes=done.told)
             elif done.wrong or done.removed:
                 log.info("repaired", **said, wrong=done.wrong, removed=done.removed)
             return True
@@ -234,6 +281,19 @@ class Worker:
         for opened in await self._replicas():
             rewritten += await rewrite_renamed(self.database, opened.row.id)
         return rewritten > 0
+
+    async def follow_labels(self) -> bool:
+        """Look for renames in one table whose records are only referenced, or in the choices."""
+        for opened in await self._replicas():
+            done = await opened.replica.follow_labels()
+            if done is None:
+                continue
+            if done.error is not None:
+                log.warning("names not followed", table=done.table, code=done.error.code, answered=done.error.answered)
+            elif done.renamed:
+                log.info("renamed", table=done.table, records=done.renamed)
+            return True
+        return False
 
     async def notify(self) -> bool:
         """Notice what has changed, and send what waits."""
@@ -295,9 +355,10 @@ class Worker:
                 task.result()  # a loop that ended by itself did so by an error: let it be seen
 
     async def _replicas(self) -> list[OpenReplica]:
+        """Of the connections whose instance is known to be the right one."""
         async with self.database.transaction() as connection:
             rows = await connections.every(connection)
-        return [await self._opened(row) for row in rows]
+        return [await self._opened(row) for row in rows if row.stopped is None and row.id in self._known]
 
     async def _replica(self, connection_id: int) -> OpenReplica:
         async with self.database.transaction() as connection:

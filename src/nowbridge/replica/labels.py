@@ -31,6 +31,10 @@ REMEMBERED = 300_000  # labels in memory, about 60 MB
 MANY = 500  # labels of one table asked for at once: then all that are known of it are read, which is quicker
 LISTED_AT_MOST = 200_000  # a larger referenced table is not listed; its labels are read as they are met
 LIST_PAGE = 5_000
+FOUND_AT_ONCE = 50_000  # rows with outdated words, a few MB of ids
+FIRST_CHUNK = 250
+LEAST_CHUNK = 20
+LOCKED_AT_MOST = 0.06  # seconds that a chunk of rewritten rows is to hold its locks
 
 
 @dataclass(slots=True)
@@ -212,38 +216,49 @@ def choice_tables(layouts: Iterable[Layout]) -> list[str]:
     return list(names)
 
 
-def label_columns(layout: Layout, table: str) -> list[tuple[str, str, bool]]:
-    """The columns of a layout that show labels of `table`'s records: (shown, stored, many)."""
+def choice_columns(layouts: Iterable[Layout]) -> list[tuple[str, str]]:
+    """The columns whose lists of choices these layouts show, each as (table, column) that owns the list."""
+    sources = [column.labels for layout in layouts for column in layout.columns if column.labels is not None]
+    return list(dict.fromkeys((s.table, s.column) for s in sources if s.kind is LabelKind.CHOICE))
+
+
+def label_columns(layout: Layout, table: str, owner: str | None = None) -> list[tuple[str, str, bool]]:
+    """The columns of a layout that show labels of `table`'s records, or of the choices of its column `owner`: (shown,
+    stored, many).
+    """
     return [
         (column.name, layout.stored_beside(column).name, column.labels.kind is LabelKind.LIST)
         for column in layout.loaded
-        if column.labels is not None and column.labels.kind is not LabelKind.CHOICE and column.labels.table == table
+        if column.labels is not None
+        and column.labels.table == table
+        and (column.labels.column if column.labels.kind is LabelKind.CHOICE else None) == owner
     ]
 
 
 async def rewrite_renamed(database: Database, connection_id: int, *, chunk: int = 2_000) -> int:
-    """Carry renames to the rows that show them, in chunks that lock briefly and leave out rows that a client holds.
-    Returns how many rows were rewritten. Changes that cannot be settled yet stay queued for the next call.
+    """Carry renames to the rows that show them, in chunks of at most `chunk` rows that lock briefly and leave out rows
+    that a client holds. Returns how many rows were rewritten. Changes that cannot be settled yet stay queued for the
+    next call.
     """
     async with database.transaction() as connection:
         changes = await store.pending_changes(connection, connection_id, limit=500)
         rows = await table_store.all_of(connection, connection_id) if changes else []
     layouts = [(row, layout_of(row)) for row in rows]
     rewritten = 0
-    for table in dict.fromkeys(change.table_name for change in changes):
-        mine = [change for change in changes if change.table_name == table]
+    for table, owner in dict.fromkeys((change.table_name, change.column) for change in changes):
+        mine = [change for change in changes if (change.table_name, change.column) == (table, owner)]
         columns = [
             store.LabelColumn(row.relation, shown, stored, many)
             for row, layout in layouts
-            for shown, stored, many in label_columns(layout, table)
+            for shown, stored, many in label_columns(layout, table, owner)
         ]
-        rewritten += await _carry(database, (connection_id, table), mine, columns, chunk)
+        rewritten += await _carry(database, store.Words(connection_id, table, owner), mine, columns, chunk)
     return rewritten
 
 
 async def _carry(
     database: Database,
-    source: tuple[int, str],
+    words: store.Words,
     changes: Sequence[store.LabelChange],
     columns: Sequence[store.LabelColumn],
     chunk: int,
@@ -252,7 +267,7 @@ async def _carry(
     keys = [change.key for change in changes]
     async with database.transaction() as connection:
         ended = [change for change in changes if await store.stamp_change(connection, change)]
-    done = [await _rewrite(database, column, source, keys, chunk) for column in columns]
+    done = [await _rewrite(database, column, words, keys, chunk) for column in columns]
     if not any(left for _, left in done):
         async with database.transaction() as connection:
             for change in ended:
@@ -261,15 +276,32 @@ async def _carry(
 
 
 async def _rewrite(
-    database: Database, column: store.LabelColumn, source: tuple[int, str], keys: Sequence[str], chunk: int
+    database: Database, column: store.LabelColumn, words: store.Words, keys: Sequence[str], chunk: int
 ) -> tuple[int, int]:
-    """Chunks until none is found or none is free. Returns (rewritten, left locked)."""
-    total = 0
+    """One walk through the table: rows are found without a lock, then rewritten a chunk at a time, by more or fewer rows
+    as the last chunk held its locks shorter or longer than wanted. Returns (rewritten, left locked).
+    """
+    total = left = 0
+    after = ""
+    size = min(chunk, FIRST_CHUNK)
     while True:
         async with database.transaction() as connection:
-            written, found = await store.rewrite_labels(connection, column, source=source, keys=keys, chunk=chunk)
-        total += written
-        if found == 0:
-            return total, 0
-        if written == 0:
-            return total, found
+            found = await store.outdated(connection, column, words, keys=keys, after=after, limit=FOUND_AT_ONCE)
+        at = 0
+        while at < len(found):
+            ids = found[at : at + size]
+            async with database.transaction() as connection:
+                written, seconds = await store.rewrite_labels(connection, column, words, ids)
+            at += len(ids)
+            total += written
+            left += len(ids) - written
+            size = _next_size(size, seconds, chunk)
+        if len(found) < FOUND_AT_ONCE:
+            return total, left
+        after = found[-1]
+
+
+def _next_size(size: int, seconds: float, most: int) -> int:
+    if seconds > LOCKED_AT_MOST:
+        return max(LEAST_CHUNK, size // 2)
+    return min(most, size * 2) if seconds < LOCKED_AT_MOST / 3 else size

@@ -13,7 +13,6 @@ from datetime import datetime
 import msgspec
 
 from nowbridge.model.errors import LostLease, Retry, Stop
-from nowbridge.model.schema import Choice
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.backfill import Backfill, finish_table
 from nowbridge.replica.capture import Capture, Pass
@@ -21,8 +20,10 @@ from nowbridge.replica.deletes import Deletes
 from nowbridge.replica.evolve import Evolver
 from nowbridge.replica.fill import Filler
 from nowbridge.replica.hints import HintPass, HintReader
-from nowbridge.replica.labels import Labeller, choice_tables, effective_choices, list_labels
-from nowbridge.replica.layout import LabelKind, Layout, Role, check_selection, plan_layout
+from nowbridge.replica.label_feed import Followed, LabelFeed
+from nowbridge.replica.labels import Labeller
+from nowbridge.replica.layout import Layout, Role, check_selection, plan_layout
+from nowbridge.replica.recognition import Recognition
 from nowbridge.replica.spec import Clock, Pace, TableSpec, layout_of, shard_ranges
 from nowbridge.replica.upkeep import Tended, Upkeep
 from nowbridge.replica.verify import Verifier
@@ -97,6 +98,7 @@ class Replica:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     at_work: AtWork = field(default_factory=AtWork)
     labeller: Labeller = field(init=False)
+    label_feed: LabelFeed = field(init=False)
     deletes: Deletes = field(init=False)
     verifier: Verifier = field(init=False)
     upkeep: Upkeep = field(init=False)
@@ -105,6 +107,9 @@ class Replica:
 
     def __post_init__(self) -> None:
         self.labeller = Labeller(self.database, self.instance, self.connection_id, self.clock)
+        self.label_feed = LabelFeed(
+            self.database, self.instance, self.connection_id, self.holder, self.pace, self.clock, self.labeller
+        )
         self.deletes = Deletes(self.database, self.instance, self.clock)
         self.verifier = Verifier(self.database, self.instance, self.clock, self.deletes, self.follow)
         self.upkeep = Upkeep(
@@ -116,7 +121,7 @@ class Replica:
             self.clock,
             self.deletes,
             self.verifier,
-            Evolver(self.database, self.instance, self.clock, self._wait, self._prepare_labels),
+            Evolver(self.database, self.instance, self.clock, self._wait, self.label_feed.prepare),
             Filler(self.database, self.instance, self.pace, self.clock),
         )
         self.hints = HintReader(
@@ -134,7 +139,7 @@ class Replica:
         if not planned:
             return 0
         start = (await self.instance.server_now()).replace(microsecond=0) - self.pace.safety_lag
-        await self._prepare_labels([layout_of(row) for row in planned])
+        await self.label_feed.prepare([layout_of(row) for row in planned])
         for row in planned:
             total = await source.count(self.instance, row.source, row.query)
             async with self.database.transaction() as connection:
@@ -144,6 +149,14 @@ class Replica:
                     await leases.add_stream(connection, row.id, start, now=self.clock())
                 await tables.set_phase(connection, row.id, "backfill", now=self.clock())
         return len(planned)
+
+    async def look(self) -> str | None:
+        """Why the instance is not the one that this replica was made of; None when it is."""
+        return await Recognition(self.database, self.instance, self.connection_id, self.clock).look()
+
+    async def relearn(self, layouts: Sequence[Layout]) -> None:
+        """Read choices and the words of referenced records again."""
+        await self.label_feed.prepare(layouts)
 
     async def load_next_shard(self) -> bool:
         """Claim one shard and read it to its end. False when there is none to be read now."""
@@ -254,25 +267,9 @@ class Replica:
         self._loaders[table_id] = (version, loader)
         return loader
 
-    async def _prepare_labels(self, layouts: Sequence[Layout]) -> None:
-        sources = [column.labels for layout in layouts for column in layout.columns if column.labels is not None]
-        referenced = sorted({s.table for s in sources if s.kind is not LabelKind.CHOICE})
-        displays = await schema.displays(self.instance, referenced)
-        choices = await self._choices(layouts)
-        async with self.database.transaction() as connection:
-            for table in referenced:
-                await labels.add_source(connection, self.connection_id, labels.LabelSource(table, displays.get(table)))
-            await labels.replace_choices(connection, self.connection_id, effective_choices(layouts, choices))
-            unlisted = await labels.sources(connection, self.connection_id, unlisted=True)
-        self.labeller.forget()
-        for label_source in unlisted:
-            await list_labels(self.labeller, label_source)
-
-    async def _choices(self, layouts: Sequence[Layout]) -> list[Choice]:
-        """Choice lists; none where the account may not read them, and values then stand for themselves."""
-        try:
-            return await schema.choices(self.instance, choice_tables(layouts))
-        except Stop as refused:
-            if not refused.code.startswith("rights."):
-                raise
-            return []
+    async def follow_labels(self) -> Followed | None:
+        """Look for renames in one table that is not replicated, or in the choices; None when none is due."""
+        if self.stopping:
+            return None
+        with calling_for(Purpose.VERIFY):
+            return await self.label_feed.follow_next()

@@ -54,6 +54,7 @@ class _Stats(msgspec.Struct):
 
 class _Field(msgspec.Struct):
     value: str | None = None
+    display_value: str | None = None
 
 
 class _Group(msgspec.Struct):
@@ -84,6 +85,29 @@ async def grouped(instance: Instance, table: str, query: Query, by: str) -> Aggr
         return Aggregates(tuple(_group(group) for group in groups), answer.server_time)
     except (msgspec.DecodeError, ValueError, IndexError) as error:
         raise Retry("answer.cut", asked=asked, answered="an answer of the Aggregate API that cannot be read") from error
+
+
+async def displayed(instance: Instance, table: str, query: Query, column: str) -> dict[str, str]:
+    """The values of a column that occur, each with what people read for it, where that is something else; one call."""
+    table_path(table)
+    params = (
+        ("sysparm_query", query.text),
+        ("sysparm_count", "true"),
+        ("sysparm_group_by", column),
+        ("sysparm_display_value", "all"),
+    )
+    asked = f"learn the words for {table}.{column}"
+    answer = await read(instance, Request("GET", f"/api/now/stats/{quote(table)}", params, asked=asked))
+    try:
+        groups = msgspec.json.decode(answer.body, type=_Result).result
+        fields = [group.groupby_fields[0] for group in groups]
+    except (msgspec.DecodeError, IndexError) as error:
+        raise Retry("answer.cut", asked=asked, answered="an answer of the Aggregate API that cannot be read") from error
+    return {
+        field.value: field.display_value
+        for field in fields
+        if field.value and field.display_value and field.display_value not in (field.value, f"({field.value})")
+    }
 
 
 def _group(group: _Group) -> Group:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
+from nowbridge.model.errors import LostLease
 from nowbridge.store.database import Connection
 from nowbridge.store.ddl import Relation
+from nowbridge.store.leases import Holder
+
+CHOICES = "(choices)"  # stands among the tables whose words are followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +27,114 @@ class LabelSource:
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """A record of `table_name` is now called `label`; rows that show its old name are still to be rewritten."""
+    """A record of `table_name` is now called `label`; rows that show its old name are still to be rewritten. With
+    `column` it is a value of that column's choices, `key`, that is called otherwise.
+    """
 
     id: int
     table_name: str
     key: str
     label: str | None
+    column: str | None
 
 
-async def add_source(connection: Connection, connection_id: int, source: LabelSource) -> None:
+@dataclass(frozen=True, slots=True)
+class ChoiceRow:
+    """`learned`: from rows, as the account may not read the choices themselves."""
+
+    table: str
+    column: str
+    dependent: str
+    value: str
+    label: str
+    learned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLease:
+    """A claim on following the renames of one table. `listed`: all its labels are held, not only those that were met."""
+
+    connection_id: int
+    table: str
+    display: str | None
+    listed: bool
+    cursor_time: datetime | None
+    cursor_id: str
+    every: timedelta | None
+    epoch: int
+
+
+async def add_source(
+    connection: Connection, connection_id: int, source: LabelSource, *, start: datetime, now: datetime
+) -> None:
+    """A table whose records' names are wanted; its renames are followed from `start` on, the instance's time."""
     await connection.execute(
-        "INSERT INTO nowbridge.label_source (connection_id, table_name, display) VALUES (%s, %s, %s)"
-        " ON CONFLICT (connection_id, table_name) DO UPDATE SET display = excluded.display",
-        (connection_id, source.table, source.display),
+        "INSERT INTO nowbridge.label_source AS s (connection_id, table_name, display, cursor_time, next_at, listed_at)"
+        " VALUES (%(connection)s, %(table)s, %(display)s, %(start)s, %(now)s,"
+        "   CASE WHEN %(table)s = %(choices)s THEN %(now)s::timestamptz END)"
+        " ON CONFLICT (connection_id, table_name) DO UPDATE SET display = excluded.display,"
+        "   cursor_time = coalesce(s.cursor_time, excluded.cursor_time), next_at = coalesce(s.next_at, excluded.next_at)",
+        {
+            "connection": connection_id,
+            "table": source.table,
+            "display": source.display,
+            "start": start,
+            "now": now,
+            "choices": CHOICES,
+        },
+    )
+
+
+async def claim_source(
+    connection: Connection, connection_id: int, holder: Holder, *, now: datetime
+) -> SourceLease | None:
+    """The table whose renames have been due for longest, unless its rows are replicated whole and bring their labels."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.label_source SET epoch = epoch + 1, owner = %(owner)s, lease_until = %(until)s"
+        " WHERE connection_id = %(connection)s AND table_name = (SELECT s.table_name FROM nowbridge.label_source s"
+        "   WHERE s.connection_id = %(connection)s AND (s.next_at IS NULL OR s.next_at <= %(now)s)"
+        "     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s)"
+        "     AND (s.display IS NOT NULL OR s.table_name = %(choices)s)"
+        "     AND NOT EXISTS (SELECT 1 FROM nowbridge.replica_table t WHERE t.connection_id = s.connection_id"
+        "       AND t.source = s.table_name AND t.phase = 'live' AND t.query = '' AND t.paused_at IS NULL"
+        "       AND t.stopped IS NULL AND NOT t.layout->'columns' @> '[{\"state\": \"left out\"}]')"
+        "     AND EXISTS (SELECT 1 FROM nowbridge.replica_table t WHERE t.connection_id = s.connection_id"
+        "       AND t.phase = 'live' AND t.paused_at IS NULL)"
+        "   ORDER BY s.next_at NULLS FIRST LIMIT 1 FOR UPDATE OF s SKIP LOCKED)"
+        " RETURNING connection_id, table_name, display, listed_at IS NOT NULL, cursor_time, cursor_id, every, epoch",
+        {
+            "owner": holder.name,
+            "until": now + holder.lease,
+            "connection": connection_id,
+            "now": now,
+            "choices": CHOICES,
+        },
+    )
+    row = await cursor.fetchone()
+    return SourceLease(*row) if row else None
+
+
+async def advance_source(connection: Connection, lease: SourceLease, time: datetime, sys_id: str) -> None:
+    """Move the cursor in the transaction that holds the labels. Raises LostLease under an old epoch."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.label_source SET cursor_time = %s, cursor_id = %s, calls = calls + 1"
+        " WHERE connection_id = %s AND table_name = %s AND epoch = %s",
+        (time, sys_id, lease.connection_id, lease.table, lease.epoch),
+    )
+    if cursor.rowcount != 1:
+        raise LostLease(
+            "lease.lost", asked=f"follow renames in {lease.table}", answered="another worker has taken over"
+        )
+
+
+async def finish_source(
+    connection: Connection, lease: SourceLease, *, every: timedelta, error: dict[str, str] | None, now: datetime
+) -> None:
+    """Give the claim back, to be taken up again after `every`."""
+    await connection.execute(
+        "UPDATE nowbridge.label_source SET lease_until = NULL, owner = NULL, every = %s, next_at = %s, last_error = %s"
+        " WHERE connection_id = %s AND table_name = %s AND epoch = %s",
+        (every, now + every, Jsonb(error) if error else None, lease.connection_id, lease.table, lease.epoch),
     )
 
 
@@ -138,33 +238,76 @@ async def choices(connection: Connection, connection_id: int) -> dict[tuple[str,
 
 
 async def replace_choices(
-    connection: Connection, connection_id: int, rows: Iterable[tuple[str, str, str, str, str]]
-) -> None:
-    """Set the choice lists of the tables named in `rows`: (table, column, dependent, value, label)."""
-    listed = list(rows)
-    await connection.execute(
-        "DELETE FROM nowbridge.choice WHERE connection_id = %s AND table_name = ANY(%s)",
-        (connection_id, sorted({row[0] for row in listed})),
-    )
+    connection: Connection,
+    connection_id: int,
+    covered: Collection[tuple[str, str]],
+    rows: Sequence[ChoiceRow],
+    *,
+    now: datetime,
+    queue: bool = False,
+) -> int:
+    """Set the choice lists of the columns `covered`, (table, column). Values that are called otherwise than before are
+    queued, of lists that there were none of only with `queue`. Returns how many.
+    """
+    before = await choices(connection, connection_id)
+    after = _by_column(rows)
+    changed = [
+        (connection_id, *column, value)
+        for column in covered
+        if (column in before or queue) and before.get(column) != after.get(column)
+        for value in before.get(column, {}).keys() | after.get(column, {}).keys()
+        if before.get(column, {}).get(value, value) != after.get(column, {}).get(value, value)
+    ]
+    touched = [column for column in covered if column in before]
     async with connection.cursor() as cursor:
         await cursor.executemany(
-            "INSERT INTO nowbridge.choice (connection_id, table_name, column_name, dependent, value, label)"
-            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            [(connection_id, *row) for row in listed],
+            "DELETE FROM nowbridge.choice WHERE connection_id = %s AND table_name = %s AND column_name = %s",
+            [(connection_id, *column) for column in touched],
         )
+        await cursor.executemany(
+            "INSERT INTO nowbridge.choice (connection_id, table_name, column_name, dependent, value, label, learned)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            [(connection_id, r.table, r.column, r.dependent, r.value, r.label, r.learned) for r in rows],
+        )
+        await cursor.executemany(
+            "INSERT INTO nowbridge.label_change (connection_id, table_name, column_name, key, changed_at)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            [(*change, now) for change in changed],
+        )
+    if before != await choices(connection, connection_id):
+        await new_generation(connection, connection_id)
+    return len(changed)
+
+
+def _by_column(rows: Iterable[ChoiceRow]) -> dict[tuple[str, str], dict[str, str]]:
+    """As `choices` reads them: a value's label without a dependent value counts."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for row in sorted(rows, key=lambda row: row.dependent, reverse=True):
+        found.setdefault((row.table, row.column), {})[row.value] = row.label
+    return found
 
 
 async def pending_changes(connection: Connection, connection_id: int, *, limit: int) -> list[LabelChange]:
     cursor = await connection.execute(
-        "SELECT id, table_name, key, label FROM nowbridge.label_change WHERE connection_id = %s ORDER BY id LIMIT %s",
+        "SELECT id, table_name, key, label, column_name FROM nowbridge.label_change WHERE connection_id = %s"
+        " ORDER BY id LIMIT %s",
         (connection_id, limit),
     )
     return [LabelChange(*row) for row in await cursor.fetchall()]
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """Whose words: records of a table, or with `column` the choices of a column."""
+
+    connection_id: int
+    table: str
+    column: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LabelColumn:
-    """A replica column that shows labels of one referenced table: `shown` the words, `stored` the sys_ids."""
+    """A replica column that shows words: `shown` the words, `stored` what they stand for."""
 
     relation: Relation
     shown: str
@@ -172,46 +315,71 @@ class LabelColumn:
     many: bool  # a list of references, text[] both
 
 
-async def rewrite_labels(
-    connection: Connection, column: LabelColumn, *, source: tuple[int, str], keys: Sequence[str], chunk: int
-) -> tuple[int, int]:
-    """Rewrite up to `chunk` rows that show an outdated label of these records of `source` (connection, table).
-
-    Returns (rewritten, found): rows that a client holds locked are found and not rewritten. Not in the change feed:
-    nothing changed in ServiceNow's record.
-    """
+async def outdated(
+    connection: Connection, column: LabelColumn, words: Words, *, keys: Sequence[str], after: str, limit: int
+) -> list[str]:
+    """Rows behind `after` that show outdated words for one of `keys`, in the order of sys_id. Locks nothing."""
     cursor = await connection.execute(
         sql.SQL(
-            "WITH stale AS MATERIALIZED (SELECT t.sys_id, {words} AS words FROM {table} AS t WHERE {touched}"
-            "   AND t.{shown} IS DISTINCT FROM {words} ORDER BY t.sys_id LIMIT %(chunk)s),"
-            " free AS MATERIALIZED (SELECT t.sys_id FROM {table} AS t JOIN stale USING (sys_id)"
-            "   ORDER BY t.sys_id FOR NO KEY UPDATE OF t SKIP LOCKED),"
-            " written AS (UPDATE {table} AS t SET {shown} = stale.words FROM stale JOIN free USING (sys_id)"
-            "   WHERE t.sys_id = stale.sys_id RETURNING 1)"
-            " SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM stale)"
+            "SELECT t.sys_id FROM {table} AS t WHERE {touched} AND t.sys_id > %(after)s"
+            " AND t.{shown} IS DISTINCT FROM {words} ORDER BY t.sys_id LIMIT %(limit)s"
         ).format(
             table=column.relation.identifier,
             shown=sql.Identifier(column.shown),
-            words=_words(column),
-            touched=sql.SQL("t.{} && %(keys)s" if column.many else "t.{} = ANY(%(keys)s)").format(
-                sql.Identifier(column.stored)
-            ),
+            words=_words(column, words),
+            touched=_touched(column, words),
         ),
-        {"connection": source[0], "source": source[1], "keys": list(keys), "chunk": chunk},
+        {**_names(words), "keys": list(keys), "after": after, "limit": limit},
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def rewrite_labels(
+    connection: Connection, column: LabelColumn, words: Words, sys_ids: Sequence[str]
+) -> tuple[int, float]:
+    """Let these rows show the words of today, but for those that a client holds locked. Returns how many were written,
+    and for how many seconds they have been locked. Not in the change feed: nothing changed in ServiceNow's record.
+    """
+    cursor = await connection.execute(
+        sql.SQL(
+            "WITH free AS MATERIALIZED (SELECT t.sys_id FROM {table} AS t WHERE t.sys_id = ANY(%(ids)s)"
+            "   ORDER BY t.sys_id FOR NO KEY UPDATE OF t SKIP LOCKED),"
+            " written AS (UPDATE {table} AS t SET {shown} = {words} FROM free WHERE t.sys_id = free.sys_id RETURNING 1)"
+            " SELECT (SELECT count(*) FROM written), extract(epoch FROM clock_timestamp() - statement_timestamp())"
+        ).format(table=column.relation.identifier, shown=sql.Identifier(column.shown), words=_words(column, words)),
+        {**_names(words), "ids": list(sys_ids)},
     )
     row = await cursor.fetchone()
-    return (int(row[0]), int(row[1])) if row else (0, 0)
+    return (int(row[0]), float(row[1])) if row else (0, 0.0)
 
 
-def _words(column: LabelColumn) -> sql.Composed:
-    """The current words for one row, by the label table; a value without a label stands for itself."""
+def _names(words: Words) -> dict[str, object]:
+    return {"connection": words.connection_id, "source": words.table, "column": words.column}
+
+
+def _touched(column: LabelColumn, words: Words) -> sql.Composed:
+    stored = sql.Identifier(column.stored)
+    if words.column is not None:
+        return sql.SQL("t.{}::text = ANY(%(keys)s)").format(stored)
+    return sql.SQL("t.{} && %(keys)s" if column.many else "t.{} = ANY(%(keys)s)").format(stored)
+
+
+def _words(column: LabelColumn, words: Words) -> sql.Composed:
+    """The current words for one row; a value without a label stands for itself."""
+    stored = sql.Identifier(column.stored)
+    if words.column is not None:
+        return sql.SQL(
+            "coalesce((SELECT c.label FROM nowbridge.choice c WHERE c.connection_id = %(connection)s"
+            " AND c.table_name = %(source)s AND c.column_name = %(column)s AND c.value = t.{0}::text"
+            " ORDER BY c.dependent LIMIT 1), t.{0}::text)"
+        ).format(stored)
     found = "FROM nowbridge.label l WHERE l.connection_id = %(connection)s AND l.table_name = %(source)s AND l.key = "
     if column.many:
         return sql.SQL(
             "(SELECT array_agg(coalesce((SELECT l.label " + found + "m.key), m.key) ORDER BY m.at)"
             " FROM unnest(t.{}) WITH ORDINALITY AS m(key, at))"
-        ).format(sql.Identifier(column.stored))
-    return sql.SQL("coalesce((SELECT l.label " + found + "t.{0}), t.{0})").format(sql.Identifier(column.stored))
+        ).format(stored)
+    return sql.SQL("coalesce((SELECT l.label " + found + "t.{0}), t.{0})").format(stored)
 
 
 async def stamp_change(connection: Connection, change: LabelChange) -> bool:
