@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from psycopg import AsyncConnection
@@ -31,6 +31,7 @@ class Writing:
     dsn: str
     writer: Writer
     ids: list[str]
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def connect(self, user: str = "ada") -> AsyncConnection[TupleRow]:
         return await AsyncConnection.connect(as_role(self.dsn, user, PASSWORD), autocommit=True)
@@ -40,17 +41,18 @@ class Writing:
             await sql_users.add(connection, name, PASSWORD, writes=writes, tables=tables, now=self.bench.now())
 
     async def work(self) -> None:
-        """One writer, until it is cancelled: what a worker's loop does."""
+        """One writer, until it is told to stop: what a worker's loops do."""
         async with await AsyncConnection.connect(self.dsn, autocommit=True) as listening:
             await listening.execute(f"LISTEN {write_log.CHANNEL}")
             running: set[asyncio.Task[None]] = set()
-            while True:
+            while not self.stop.is_set():
                 for entry in await self.claimed():
                     task = asyncio.create_task(self.writer.carry_out(entry))
                     running.add(task)
                     task.add_done_callback(running.discard)
-                async for _ in listening.notifies(timeout=0.2, stop_after=1):
+                async for _ in listening.notifies(timeout=0.1, stop_after=1):
                     pass
+            await asyncio.gather(*running)
 
     async def claimed(self) -> list[write_log.Entry]:
         async with self.bench.database.transaction() as connection:
@@ -138,8 +140,8 @@ async def writing(bench: Bench, database_dsn: str) -> AsyncIterator[Writing]:
     await made.add_user("ada", writes=True)
     working = asyncio.create_task(made.work())
     yield made
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
+    made.stop.set()
+    await working
     async with bench.database.transaction() as connection:
         cursor = await connection.execute("SELECT name FROM nowbridge.sql_user")
         for (name,) in await cursor.fetchall():

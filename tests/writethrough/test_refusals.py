@@ -77,9 +77,13 @@ async def test_a_field_that_a_rule_overwrites_is_a_notice_with_both_values(writi
     async with await writing.connect() as client:
         client.add_notice_handler(lambda notice: heard.append(notice.message_primary))
         await client.execute("UPDATE incident SET short_description = 'by me' WHERE number = 'INC0000001'")
-        row = await (await client.execute("SELECT short_description FROM incident WHERE number = 'INC0000001'")).fetchone()
+        row = await (
+            await client.execute("SELECT short_description FROM incident WHERE number = 'INC0000001'")
+        ).fetchone()
     assert row == ("by the rule",)
-    assert heard == ["[ServiceNow] A rule of the instance changed what was written: `short_description` is `by the rule`, sent was `by me`"]
+    assert heard == [
+        "[ServiceNow] A rule of the instance changed what was written: `short_description` is `by the rule`, sent was `by me`"
+    ]
 
 
 async def test_a_record_that_was_changed_meanwhile_is_a_serialization_failure(writing: Writing) -> None:
@@ -119,7 +123,10 @@ async def test_truncate_and_a_changed_key_are_refused(writing: Writing) -> None:
         ("knowledge = true", {"knowledge": "true"}),
         ("opened_at = '2026-03-04 05:06:07.8+02'", {"opened_at": "2026-03-04 03:06:07"}),
         ("time_worked = '1 day 02:03:04'", {"time_worked": "1970-01-02 02:03:04"}),
-        ("short_description = $$it's \"quoted\" \\ and ^ = & <b>ü 🎉</b>$$", {"short_description": "it's \"quoted\" \\ and ^ = & <b>ü 🎉</b>"}),
+        (
+            'short_description = $$it\'s "quoted" \\ and ^ = & <b>ü 🎉</b>$$',
+            {"short_description": 'it\'s "quoted" \\ and ^ = & <b>ü 🎉</b>'},
+        ),
         ("category = 'Network', subcategory = 'IP Address'", {"category": "network", "subcategory": "ip address"}),
     ],
 )
