@@ -188,7 +188,7 @@ def _entitlements(estate: Estate) -> Iterator[Row]:
         name = " ".join(products[index % len(products)])
         values = {
             "display_name": name,
-            "license": sys_id_of("alm_license", name),
+            "licensed_by": sys_id_of("alm_license", name),
             "quantity": "1",
             "assigned_to_ci": computers[index * 10 % estate.count(COMPUTER)],
         }
