@@ -19,7 +19,10 @@ from tests.nowtwin.talk import basic
 RECORD, NOTHING, FILE, ITEM, STAGED = ("1" * 32, "2" * 32, "3" * 32, "4" * 32, "5" * 32)
 PLAIN_USER = "fuzz.user"
 CODE_USER = "fuzz.code"
+GUARDS = ("sys_api_access_policy", "sys_rate_limit_rules", "api_key", "oauth_entity")
+"""Tables whose rows decide who gets in, and how often."""
 TABLES = (
+    *GUARDS,
     "incident", "task", "sys_user", "cmdb_ci", "cmdb_ci_linux_server", "alm_hardware", "sys_dictionary", "sys_choice",
     "sys_db_object", "sys_attachment", "sys_audit", "sys_metadata", "sc_cat_item", "imp_user", "no_such",
 )  # fmt: skip

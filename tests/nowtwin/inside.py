@@ -39,6 +39,8 @@ class Inside:
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.aborted = 0
+        self.shipped: set[tuple[str, str]] = set()
+        """Rows that a test wants to stay, by table and sys_id."""
         self._app = App(instance, self)
         self._loop = asyncio.new_event_loop()
 

@@ -45,6 +45,15 @@ def inside() -> Iterator[Inside]:
         made.close()
 
 
+@pytest.fixture(scope="module")
+def fresh() -> Iterator[Inside]:
+    """An instance that is reset when a file was loaded."""
+    with Instance() as instance:
+        made = Inside(instance)
+        yield made
+        made.close()
+
+
 def rows(inside: Inside, **params: str) -> list[dict[str, str]]:
     got = inside.ask(Wish("GET", "/api/now/table/incident", tuple(params.items()), (fuzzed.ADMIN,)))
     assert got.status == 200, (params, got)
@@ -203,15 +212,16 @@ _BYTES = bent(_SEEDS | _SEED_VALUES, st.sampled_from(('"', "{", "]", ",", "\n", 
 )
 
 
-def load_or_refuse(folder: Path, name: str, data: bytes, *, packed: bool) -> None:
+def load_or_refuse(inside: Inside, folder: Path, name: str, data: bytes, *, packed: bool) -> None:
     """What `--data` does with a file: rows, or a reason. The command turns exactly these two errors into words."""
     file = folder / name
     file.write_bytes(gzip.compress(data) if packed else data)
-    with Instance() as instance:
-        with suppress(ValueError, Refused):
-            assert all(count >= 0 for count in load_file(instance, file).values())
-        assert instance.count("sys_user", "user_name=admin") == 1
-        assert instance.insert("incident", {"short_description": "still here"}).values["number"]
+    instance = inside.instance
+    with suppress(ValueError, Refused):
+        assert all(count >= 0 for count in load_file(instance, file).values())
+        instance.reset()
+    assert instance.count("sys_user", "user_name=admin") == 1
+    assert instance.insert("incident", {"short_description": "still here"}).values["number"]
 
 
 SEED_FILE = given(_NAMES, _BYTES, st.booleans())
@@ -219,16 +229,20 @@ SEED_FILE = given(_NAMES, _BYTES, st.booleans())
 
 @settings(parent=SMALL, max_examples=40)
 @SEED_FILE
-def test_every_seed_file_is_loaded_or_refused(tmp_path: Path, name: str, data: bytes, packed: bool) -> None:
-    load_or_refuse(tmp_path, name, data, packed=packed)
+def test_every_seed_file_is_loaded_or_refused(
+    fresh: Inside, tmp_path: Path, name: str, data: bytes, packed: bool
+) -> None:
+    load_or_refuse(fresh, tmp_path, name, data, packed=packed)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @settings(parent=SMALL, max_examples=1_500)
 @SEED_FILE
-def test_every_seed_file_is_loaded_or_refused_for_long(tmp_path: Path, name: str, data: bytes, packed: bool) -> None:
-    load_or_refuse(tmp_path, name, data, packed=packed)
+def test_every_seed_file_is_loaded_or_refused_for_long(
+    fresh: Inside, tmp_path: Path, name: str, data: bytes, packed: bool
+) -> None:
+    load_or_refuse(fresh, tmp_path, name, data, packed=packed)
 
 
 _RECORD = '<record_update table="{0}"><{0} action="{1}"><sys_id>{2}</sys_id>{3}</{0}></record_update>'

@@ -78,6 +78,8 @@ def _updates(parent: ET.Element) -> Iterator[Update]:
         action = element.get("action", "")
         sys_id = (element.findtext("sys_id") or "").strip()
         if action == "delete_multiple":
+            if not element.get("query"):
+                raise ValueError(f"<{element.tag}> deletes many records without saying which")
             yield Update(element.tag, "", action, {}, query=element.get("query", ""))
         elif sys_id:
             yield _update(element, sys_id, action or "INSERT_OR_UPDATE")

@@ -136,7 +136,7 @@ class _Reader:
             inner.append(self._parts[self._at])
             self._at += 1
         self._at += 1
-        spelled = re.fullmatch(r"RLQUERY([a-z0-9_$]+)\.([a-z0-9_.$]+),(>=|<=|!=|=|>|<)(\d+)(?:,m2m)?", head)
+        spelled = re.fullmatch(r"RLQUERY([a-z0-9_$]+)\.([a-z0-9_.$]+),(>=|<=|!=|=|>|<)(\d{1,9})(?:,m2m)?", head)
         if not spelled:
             return Unreadable(head)
         table, field, operator, count = spelled.groups()

@@ -223,7 +223,7 @@ class Conditions:
 
     def distance(self, field: Field, term: Term) -> Sql | None:
         """`opened_atMORETHANclosed_at@day@before@1`: how far one date lies before or after another."""
-        spelled = re.fullmatch(r"([\w.]+)@(\w+)@(before|after)@(\d+)", term.value)
+        spelled = re.fullmatch(r"([\w.]+)@(\w+)@(before|after)@(\d{1,7})", term.value)
         other = self._source.field(spelled[1]) if spelled else None
         seconds = dates.seconds_of(spelled[2], int(spelled[4])) if spelled else None
         if spelled is None or other is None or seconds is None:
@@ -351,7 +351,7 @@ _PARTS = {"dayofweek": "%w", "month": "%m", "year": "%Y", "hour": "%H", "dayofmo
 
 
 def _part_number(part: str, word: str) -> int | None:
-    if word.isdigit():
+    if re.fullmatch(r"[0-9]{1,9}", word):
         return int(word)
     if part == "dayofweek" and word.lower() in _DAYS:
         return _DAYS.index(word.lower())
