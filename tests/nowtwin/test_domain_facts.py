@@ -6,7 +6,7 @@ import pytest
 
 from tests.nowtwin.talk import Record, Talk
 
-pytestmark = pytest.mark.behaviour("11.1", evidence="documentation: c_IntValsForDfltChoiceList.md; ITSM; SDKCORE")
+pytestmark = pytest.mark.behaviour("11.1", evidence="documentation: c_IntValsForDfltChoiceList.md, SDKCORE, ITSM")
 
 
 def choices(talk: Talk, table: str, element: str) -> dict[str, str]:
@@ -91,7 +91,10 @@ def test_an_incident_that_may_not_be_closed_stays_and_is_logged(talk: Talk) -> N
     assert "INC1" in talk.names("syslog", "source=Autoclose Incidents", "message")[0]
 
 
-ASSETS = pytest.mark.behaviour("11.2", evidence="documentation: r_InstalledWithAssetManagement.md; SDKCORE; ITSM")
+ASSETS = pytest.mark.behaviour(
+    "11.2",
+    evidence="documentation: r_InstalledWithAssetManagement.md, SDKCORE, ITSM; measured by others: AssetAndCISynchronizer of an instance",
+)
 
 
 @ASSETS
