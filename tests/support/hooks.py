@@ -43,10 +43,11 @@ class HookBench:
         async with self.bench.database.transaction() as connection:
             hook = HookRow(self.bench.connection_id, "twin", "abcd1234", "http://127.0.0.1/hooks/twin", b"sealed", 0.0)
             await hooks.save(connection, hook, now=self.bench.now())
-            since = datetime.strptime(self.bench.twin.instance.clock.stamp(), "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-            await hooks.set_tables(
-                connection, self.bench.connection_id, dict.fromkeys(tables, 1), active_from=since - timedelta(seconds=1)
-            )
+            since = self.instance_time() - timedelta(seconds=1)
+            await hooks.set_tables(connection, self.bench.connection_id, dict.fromkeys(tables, 1), active_from=since)
+
+    def instance_time(self) -> datetime:
+        return datetime.strptime(self.bench.twin.instance.clock.stamp(), "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
 
     def post(
         self, table: str, sys_id: str, operation: str = "update", *, rule: str = "", at: datetime | None = None
@@ -65,7 +66,7 @@ class HookBench:
 
     def signed(self, body: dict[str, object], *, at: datetime | None = None, secret: bytes = SECRET) -> Post:
         text = json.dumps({"nonce": f"{next(self._nonces):032x}", **body}).encode()
-        time = str(int((at or self.bench.now()).timestamp()))
+        time = str(int((at or self.instance_time()).timestamp()))
         return Post(time, hint_message.signature(secret, time, text), text)
 
     async def deliver(self, *posts: Post, name: str = "twin") -> HTTPStatus:

@@ -64,6 +64,7 @@ def families(found: Figures, now: datetime) -> list[Family]:
         ((("instance", c.url), ("subject", c.subject), ("purpose", c.purpose)), c.calls, c.failures, c.refused)
         for c in found.calls
     ]
+    hinted = [((("schema", h.relation.schema), ("table", h.relation.name)), h) for h in found.losses]
     budgets = [((("instance", b.url),), b) for b in found.budgets]
     return [
         _up(1),
@@ -91,6 +92,24 @@ def families(found: Figures, now: datetime) -> list[Family]:
             "table_value_issues", "gauge", "Values that did not fit.", tuple((ls, t.value_issues) for ls, t in tables)
         ),
         Family("table_changes_total", "counter", "Changes applied.", tuple((ls, t.changes) for ls, t in tables)),
+        Family(
+            "table_hinted_changes",
+            "gauge",
+            "Changes of the last 24 hours that a hint brought.",
+            tuple((ls, h.by_hint) for ls, h in hinted),
+        ),
+        Family(
+            "table_polled_changes",
+            "gauge",
+            "Changes of the last 24 hours that the poll brought, of tables with hooks.",
+            tuple((ls, h.by_poll) for ls, h in hinted),
+        ),
+        Family(
+            "table_lost_hints",
+            "gauge",
+            "Changes of the last 24 hours that no hint had told of.",
+            tuple((ls, h.lost) for ls, h in hinted),
+        ),
         Family("calls_total", "counter", "Calls to the instance.", tuple((ls, n) for ls, n, _, _ in calls)),
         Family(
             "call_failures_total", "counter", "Calls without a usable answer.", tuple((ls, n) for ls, _, n, _ in calls)

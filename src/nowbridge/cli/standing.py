@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from nowbridge.settings import Settings
     from nowbridge.store.budget import BudgetStatus
     from nowbridge.store.compare import Proof
+    from nowbridge.store.connections import ConnectionRow
     from nowbridge.store.database import Database
     from nowbridge.store.ddl import Relation
+    from nowbridge.store.loss import Loss
     from nowbridge.store.tables import TableStatus
     from nowbridge.store.watches import DeleteStatus
     from nowbridge.store.workers import WorkerRow
@@ -41,6 +43,8 @@ class Standing:
     budgets: tuple[BudgetStatus, ...] = ()
     proofs: Mapping[Relation, Proof] = field(default_factory=dict)
     deletes: tuple[DeleteStatus, ...] = ()
+    losses: Mapping[Relation, Loss] = field(default_factory=dict)
+    connections: tuple[ConnectionRow, ...] = ()
 
     @property
     def is_loaded(self) -> bool:
@@ -49,7 +53,7 @@ class Standing:
 
 async def read_standing(database: Database, settings: Settings) -> Standing:
     from nowbridge import wiring
-    from nowbridge.store import budget, compare, tables, watches, workers
+    from nowbridge.store import budget, compare, connections, loss, tables, watches, workers
 
     at = wiring.now()
     async with database.transaction() as connection:
@@ -63,7 +67,11 @@ async def read_standing(database: Database, settings: Settings) -> Standing:
         budgets = await budget.status(connection)
         proofs = await compare.last_proofs(connection)
         deletes = await watches.status(connection)
-    return Standing(at, tuple(found), tuple(living), calls, tuple(budgets), proofs, tuple(deletes))
+        losses = {line.relation: line for line in await loss.losses(connection, now=at)}
+        owners = await connections.every(connection)
+    return Standing(
+        at, tuple(found), tuple(living), calls, tuple(budgets), proofs, tuple(deletes), losses, tuple(owners)
+    )
 
 
 def age_of(table: TableStatus, at: datetime) -> timedelta | None:
@@ -92,7 +100,18 @@ def load_seconds(tables: tuple[TableStatus, ...]) -> float | None:
 
 def as_table(standing: Standing) -> Table:
     shown = screen.columns(
-        "table", "phase", "rows", "of", "hidden", "rows/s", "fresh", "changes", "calls", "calls/day", "proof"
+        "table",
+        "phase",
+        "rows",
+        "of",
+        "hidden",
+        "rows/s",
+        "fresh",
+        "changes",
+        "hints lost",
+        "calls",
+        "calls/day",
+        "proof",
     )
     for table in standing.tables:
         speed = rows_per_second(table, standing.at)
@@ -105,11 +124,21 @@ def as_table(standing: Standing) -> Table:
             f"{speed:,.0f}" if speed else "-",
             screen.ago(age_of(table, standing.at)),
             screen.count(table.changes),
+            loss_of(standing, table),
             screen.count(table.calls),
             screen.count(standing.calls_per_day.get(table.relation, 0)),
             proof_of(standing, table),
         )
     return shown
+
+
+def loss_of(standing: Standing, table: TableStatus) -> Text:
+    """Of the last 24 hours, changes that no hint had told of, and what part of all that is; - without hooks."""
+    loss = standing.losses.get(table.relation)
+    if loss is None:
+        return Text("-")
+    said = f"{loss.lost:,} ({loss.share:.1%})" if loss.lost else "0"
+    return Text(said, "yellow" if loss.state(standing.at) in {"loses", "silent"} else "")
 
 
 def proof_of(standing: Standing, table: TableStatus) -> Text:
@@ -127,6 +156,11 @@ def trouble(standing: Standing) -> list[Text]:
     lines = []
     if not standing.workers:
         lines.append(Text("No worker is running: nothing is loaded or followed. Start one: nowbridge up", "red"))
+    lines += [
+        Text(f"{row.name} is stopped, in both directions: {row.stopped['found']}", "red")
+        for row in standing.connections
+        if row.stopped
+    ]
     for one in standing.budgets:
         if one.closed_for > 0:
             wait = screen.ago(timedelta(seconds=one.closed_for))
@@ -167,6 +201,7 @@ def as_json(standing: Standing) -> dict[str, object]:
             {"name": worker.name, "started_at": worker.started_at, "seen_at": worker.seen_at}
             for worker in standing.workers
         ],
+        "connections": [{"name": row.name, "url": row.url, "stopped": row.stopped} for row in standing.connections],
         "budgets": [
             {
                 "url": one.url,
@@ -181,9 +216,18 @@ def as_json(standing: Standing) -> dict[str, object]:
             _table_as_json(table, standing.at)
             | {"calls_per_day": standing.calls_per_day.get(table.relation, 0)}
             | _proof_as_json(standing, table)
+            | {"hints": _loss_as_json(standing, table)}
             for table in standing.tables
         ],
     }
+
+
+def _loss_as_json(standing: Standing, table: TableStatus) -> dict[str, object] | None:
+    loss = standing.losses.get(table.relation)
+    if loss is None:
+        return None
+    told = {"state": loss.state(standing.at), "last_at": loss.last_hint_at}
+    return told | {"by_hint": loss.by_hint, "by_poll": loss.by_poll, "lost": loss.lost}
 
 
 def _proof_as_json(standing: Standing, table: TableStatus) -> dict[str, object]:

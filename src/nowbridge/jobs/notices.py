@@ -15,8 +15,10 @@ from email.message import EmailMessage
 import structlog
 
 from nowbridge.model.errors import NowbridgeError
-from nowbridge.store import connections, notices, tables, watches
+from nowbridge.store import connections, loss, notices, tables, watches
+from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
+from nowbridge.store.loss import Loss
 from nowbridge.store.notices import Condition, Notice
 from nowbridge.store.tables import TableStatus
 from nowbridge.store.watches import DeleteStatus
@@ -42,9 +44,12 @@ class Notifier:
         now = self.clock()
         async with self.database.transaction() as connection:
             before = await notices.standing(connection)
-            names = {row.schema_name: row.name for row in await connections.every(connection)}
+            rows = await connections.every(connection)
+            names = {row.schema_name: row.name for row in rows}
             found = conditions_of(await tables.status(connection), names, before, now=now, lag=self.lag)
+            found += [_instance(row) for row in rows]
             found += [_held(line) for line in await watches.status(connection)]
+            found += [_hints(line, now) for line in await loss.losses(connection, now=now)]
             made = await notices.note(connection, found, list(self.channels), now=now)
         for notice in made:
             log.warning(notice.words, subject=notice.subject, kind=notice.kind, state=notice.state, hint=notice.hint)
@@ -120,12 +125,32 @@ def _values(table: TableStatus) -> Condition:
     return Condition(_subject(table), "values", "some do not fit", words, "Table nowbridge.value_issue names them.")
 
 
+def _instance(row: ConnectionRow) -> Condition:
+    if row.stopped is None:
+        return Condition(row.name, "instance", "goes on", f"{row.name} goes on", quiet=True)
+    words = f"{row.name} is stopped, in both directions: {row.stopped['found']}"
+    hint = "nowbridge adopt" if row.stopped["reason"] == "clone" else "nowbridge resume --restored"
+    return Condition(row.name, "instance", f"stopped: {row.stopped['reason']}", words, f"When it is right: `{hint}`.")
+
+
 def _held(line: DeleteStatus) -> Condition:
     name, held = f"{line.relation.schema}.{line.relation.name}", line.watch.held
     if held is None:
         return Condition(name, "deletes", "go on", f"{name}: deletes go on again", quiet=True)
     words = f"{name}: deletes are held until somebody has looked ({held['reason'].replace('_', ' ')})"
     return Condition(name, "deletes", f"held: {held['reason']}", words, f"Look: `nowbridge deletes {line.source}`.")
+
+
+def _hints(line: Loss, now: datetime) -> Condition:
+    """Whether hints can be relied on. That some were lost is noted, that they are few is not."""
+    name, state = f"{line.relation.schema}.{line.relation.name}", line.state(now)
+    if state in {"works", "waits"}:
+        return Condition(name, "hints", "works", f"{name}: hints tell of its changes again", quiet=True)
+    words = f"{name}: the poll found {line.recent_lost} changes within an hour that no hint had told of"
+    if state == "silent":
+        words += ", and none came at all; nothing is lost, changes come by the poll"
+    hint = "Can the instance reach the address of its hooks? `nowbridge hooks status`."
+    return Condition(name, "hints", state, words, hint)
 
 
 def _behind(table: TableStatus, was: str | None, now: datetime, lag: timedelta) -> Condition | None:

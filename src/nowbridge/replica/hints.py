@@ -26,7 +26,7 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import PageRequest
 from nowbridge.servicenow.wire import PageDecoder
-from nowbridge.store import hints, loss, pauses, tables, tombstones
+from nowbridge.store import hints, loss, tables, tombstones
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.hints import Hint
 from nowbridge.store.leases import Holder
@@ -169,7 +169,8 @@ class HintReader:
             await loss.hinted(connection, loader.row.id, merged.changed, now=self.clock())
 
         if page.rows:
-            found.changed += await loader.merge_changes(page, count, source="hint", known=known)
+            changed = await loader.merge_changes(page, count, source="hint", known=known)
+            found.changed += changed  # not in one line: others add to it while this waits
         shown = versions_of(page)
         for hint in some:
             if (version := shown.get(hint.told.sys_id)) is not None:
@@ -224,9 +225,9 @@ class HintReader:
 
     async def _live(self) -> list[TableRow]:
         async with self.database.transaction() as connection:
-            held = await pauses.paused(connection)
+            opened = await hints.open_tables(connection, self.connection_id)
             every = await tables.all_of(connection, self.connection_id)
-        return [row for row in every if row.phase == "live" and row.id not in held]
+        return [row for row in every if row.id in opened]
 
     async def _concerned(self, hint: Hint, live: Sequence[TableRow]) -> list[int]:
         """The replicated tables that the record stands in: its class, and that class's ancestors."""
@@ -262,7 +263,8 @@ def _judge_shown(hint: Hint, version: Seen) -> Verdict:
 
 
 def _wait(tries: int, error: NowbridgeError | None) -> timedelta:
-    doubled = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(tries, 10))
+    factor: int = 2 ** min(tries, 10)
+    doubled = min(LONGEST_WAIT, FIRST_WAIT * factor)
     if isinstance(error, Retry) and error.after is not None:
         return max(doubled, timedelta(seconds=error.after))
     return doubled

@@ -64,7 +64,7 @@ async def list_keys(
             page = decoder.decode(answer.body)
             sweep.received(page.ids, None, page.rows, answer.total_count)
             async with connection.transaction():
-                listing.suspects += await keys.compare_page(connection, loader.target, _keys(page))
+                listing.suspects += await keys.compare_page(connection, loader.target, keys_of(page))
             listing.rows += page.rows
             if progress is not None:
                 progress(listing.rows)
@@ -91,7 +91,8 @@ def version_columns(loader: TableLoader) -> Columns:
     )
 
 
-def _keys(page: Page) -> list[keys.Key]:
+def keys_of(page: Page) -> list[keys.Key]:
+    """The keys and versions of a page, for `store.keys`."""
     changes = page.column("sys_mod_count") if "sys_mod_count" in page.fields else [""] * page.rows
     updated = page.column("sys_updated_on") if "sys_updated_on" in page.fields else [""] * page.rows
     return [

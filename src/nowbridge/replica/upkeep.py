@@ -17,6 +17,7 @@ from nowbridge.replica.deletes import Deletes
 from nowbridge.replica.deletion_rules import Hold
 from nowbridge.replica.evolve import Evolver
 from nowbridge.replica.fill import Filler
+from nowbridge.replica.recent import Recent
 from nowbridge.replica.spec import Clock, Pace
 from nowbridge.replica.verify import Level, Order, Verdict, Verifier
 from nowbridge.servicenow.instance import Instance
@@ -69,6 +70,7 @@ class Upkeep:
             Rhythm("audit", self.pace.audit, at_once=True),
             Rhythm("check", self.pace.check),
             Rhythm("compare", self.pace.compare),
+            Rhythm("recent", self.pace.recent),
             Rhythm("schema", self.pace.schema, at_once=True),
             Rhythm("index", INDEX_AGAIN, at_once=True),
         ]
@@ -165,12 +167,21 @@ class Upkeep:
         if lease.kind == classes.KIND:
             settled = await self.deletes.settle_moved(lease, loader)
             return Tended(table, lease.kind, 0, len(settled.removed), settled.calls, settled.held)
+        if lease.kind == "recent":
+            return await self._look_again(lease, loader)
         level = level_of(lease.kind, loader)
         if level is None:
             return Tended(table, lease.kind)
         order = Order(await self.proven_to(loader), repair=True, lease=lease)
         verdict = await self.verifier.verify(loader, order, level)
         return Tended(table, lease.kind, verdict.wrong, verdict.removed, verdict.calls, verdict.held)
+
+    async def _look_again(self, lease: DutyLease, loader: TableLoader) -> Tended:
+        if not loader.layout.has("sys_updated_on"):
+            return Tended(loader.row.source, lease.kind)
+        recent = Recent(self.database, self.instance, self.clock)
+        caught = await recent.look_again(loader, lease, await self.proven_to(loader), self.pace.recent_window)
+        return Tended(loader.row.source, lease.kind, caught.changed, 0, caught.calls)
 
     async def _tend_columns(self, lease: DutyLease, loader: TableLoader) -> Tended:
         table = loader.row.source
@@ -188,6 +199,8 @@ class Upkeep:
             return self.pace.check
         if lease.kind == "compare":
             return self.pace.compare
+        if lease.kind == "recent":
+            return self.pace.recent
         if lease.kind == "schema":
             return self.pace.schema
         if lease.kind != "audit":

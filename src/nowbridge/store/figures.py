@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from nowbridge.store import budget, tables, workers
+from nowbridge.store import budget, loss, tables, workers
 from nowbridge.store.budget import BudgetStatus
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.ddl import Relation
+from nowbridge.store.loss import Loss
 from nowbridge.store.tables import TableStatus
 
 
@@ -34,6 +35,7 @@ class Figures:
     calls: tuple[Calls, ...]
     budgets: tuple[BudgetStatus, ...]
     workers: int
+    losses: tuple[Loss, ...] = ()
 
 
 async def read(database: Database, *, now: datetime, seen_within: timedelta) -> Figures:
@@ -49,6 +51,7 @@ async def read(database: Database, *, now: datetime, seen_within: timedelta) -> 
             await _calls(connection),
             tuple(await budget.status(connection)),
             len(await workers.living(connection, seen_since=now - seen_within)),
+            tuple(await loss.losses(connection, now=now)),
         )
 
 

@@ -157,6 +157,16 @@ async def release(connection: Connection, hints: Sequence[Hint]) -> None:
     )
 
 
+async def open_tables(connection: Connection, connection_id: int) -> frozenset[int]:
+    """Tables whose records are read back: loaded, and neither paused nor stopped."""
+    cursor = await connection.execute(
+        "SELECT id FROM nowbridge.replica_table WHERE connection_id = %s AND phase = 'live' AND paused_at IS NULL"
+        " AND stopped IS NULL",
+        (connection_id,),
+    )
+    return frozenset(row[0] for row in await cursor.fetchall())
+
+
 async def waiting(connection: Connection, connection_id: int) -> int:
     cursor = await connection.execute(
         "SELECT count(*) FROM nowbridge.hint WHERE connection_id = %s AND done_at IS NULL", (connection_id,)
