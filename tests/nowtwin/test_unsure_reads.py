@@ -31,7 +31,7 @@ def test_an_empty_choice_displays_as_null_or_as_nothing(talk: Talk) -> None:
 
 
 @pytest.mark.behaviour(
-    "1.6, 2.4", evidence="measured by others: LH drops it; others report 403", switch="unknown_column_refused"
+    "1.6, 2.4", evidence="measured by others: LH drops it, others report 403", switch="unknown_column_refused"
 )
 def test_a_query_on_an_unknown_column_finds_everything_or_is_refused(talk: Talk) -> None:
     talk.instance.load("incident", [{"sys_id": ONE}, {"sys_id": TWO}])
