@@ -82,15 +82,23 @@ class Writing:
     async def rows(self) -> list[tuple[object, ...]]:
         return await self.bench.rows("SELECT * FROM incident ORDER BY sys_id")
 
-    def rule(self, script: str, when: str = "before") -> None:
-        """A Business Rule on incident in the twin."""
+    async def more_incidents(self, number: int) -> None:
+        """So many incidents beside those that are there, here and in the twin."""
+        self.ids = self.bench.make_incidents(number, state="1", category="inquiry")
+        await self.bench.catch_up()
+        held = await self.bench.rows("SELECT sys_id FROM incident")
+        assert {row[0] for row in held} >= set(self.ids)
+
+    def rule(self, script: str, when: str = "before", on: str = "write") -> None:
+        """A Business Rule on incident in the twin, on insert and update (`on="write"`) or on delete."""
         instance = self.bench.twin.instance
         body = {
             "name": "a rule",
             "collection": "incident",
             "when": when,
-            "action_insert": "true",
-            "action_update": "true",
+            "action_insert": str(on == "write").lower(),
+            "action_update": str(on == "write").lower(),
+            "action_delete": str(on == "delete").lower(),
             "active": "true",
             "advanced": "true",
             "script": f"(function executeRule(current, previous) {{ {script} }})(current, previous);",

@@ -73,9 +73,8 @@ async def test_an_upsert_updates_what_is_there_and_inserts_what_is_not(writing: 
 
 async def test_a_rollback_sends_nothing(writing: Writing) -> None:
     before = writing.calls()
-    async with await writing.connect() as client:
-        async with client.transaction(force_rollback=True):
-            await client.execute("UPDATE incident SET short_description = 'not kept'")
+    async with await writing.connect() as client, client.transaction(force_rollback=True):
+        await client.execute("UPDATE incident SET short_description = 'not kept'")
     assert writing.calls() == before
     assert "not kept" not in writing.texts()
 

@@ -1,0 +1,107 @@
+"""A transaction of many rows: sent side by side in batches, all or, as far as ServiceNow allows, none."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.writethrough.conftest import Writing
+
+
+@pytest.mark.req("Q46", "Q47")
+async def test_two_hundred_rows_take_a_few_calls(writing: Writing) -> None:
+    await writing.more_incidents(200)
+    before = writing.calls()
+    async with await writing.connect() as client:
+        await client.execute("UPDATE incident SET short_description = 'all of them'")
+    assert writing.texts() == {"all of them"}
+    assert writing.calls() - before <= 3 + 9  # a look at a hundred each, batches of 25
+
+
+@pytest.mark.req("Q48")
+async def test_one_refused_row_takes_the_others_back(writing: Writing) -> None:
+    await writing.more_incidents(60)
+    writing.rule("if (current.getValue('number') == 'INC0000030') current.setAbortAction(true);")
+    before, held = writing.texts(), await writing.rows()
+    async with await writing.connect() as client:
+        with pytest.raises(psycopg.errors.CheckViolation) as refused:
+            await client.execute("UPDATE incident SET short_description = 'all of them'")
+    assert writing.texts() == before
+    assert await writing.rows() == held
+    detail = refused.value.diag.message_detail or ""
+    assert "aborted by Business Rule" in detail
+    assert "reverted" in detail
+    await writing.bench.catch_up()
+    assert {row[0] for row in await writing.bench.rows("SELECT short_description FROM incident")} == before
+
+
+async def test_a_parent_and_its_children_go_in_their_order(writing: Writing) -> None:
+    parent, child = "c" * 32, "d" * 32
+    async with await writing.connect() as client:
+        await client.execute(
+            "INSERT INTO incident (sys_id, short_description, parent_incident__value)"
+            " VALUES (%s, 'child', %s), (%s, 'parent', NULL)",
+            (child, parent, parent),
+        )
+    posts = [call.params for call in writing.bench.twin.instance.calls.entries if call.path.endswith("/batch")]
+    assert writing.incident(child)["parent_incident"] == parent
+    assert writing.incident(parent)["sys_created_on"] <= writing.incident(child)["sys_created_on"]
+    assert not posts, "one at a time: the child waits for its parent"
+
+
+async def test_a_create_that_cannot_be_taken_back_stays_and_is_told(writing: Writing) -> None:
+    """The account may create incidents and not delete them."""
+    writing.rule("current.setAbortAction(true);", when="before", on="delete")
+    writing.rule("if (current.getValue('short_description') == 'never') current.setAbortAction(true);")
+    async with await writing.connect() as client:
+        with pytest.raises(psycopg.errors.CheckViolation) as refused:
+            await client.execute(
+                "INSERT INTO incident (sys_id, short_description) VALUES (repeat('e', 32), 'stays'), (repeat('f', 32), 'never')"
+            )
+    assert "kept" in (refused.value.diag.message_detail or "")
+    assert "stays" in writing.texts()
+    assert await writing.bench.rows("SELECT count(*) FROM incident") == [(3,)]
+    await writing.bench.catch_up()
+    assert await writing.bench.rows("SELECT short_description FROM incident WHERE sys_id = repeat('e', 32)") == [
+        ("stays",)
+    ]
+
+
+async def test_more_rows_than_allowed_are_refused_before_anything_is_sent(writing: Writing) -> None:
+    writing.writer.most_rows = 2
+    before = writing.texts()
+    async with await writing.connect() as client:
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="writes 3 records; 2 are allowed"):
+            await client.execute("UPDATE incident SET short_description = 'too many'")
+    assert writing.texts() == before
+
+
+async def test_journal_entries_go_last_so_that_a_refusal_leaves_none(writing: Writing) -> None:
+    writing.rule("if (current.getValue('number') == 'INC0000002') current.setAbortAction(true);")
+    async with await writing.connect() as client:
+        with pytest.raises(psycopg.errors.CheckViolation):
+            await client.execute("UPDATE incident SET short_description = 'x', work_notes = 'a note'")
+    assert writing.stored("sys_journal_field") == []
+
+
+async def test_a_plan_is_shown_and_nothing_is_written(writing: Writing) -> None:
+    before = writing.everything()
+    async with await writing.connect() as client:
+        cursor = await client.execute(
+            "SELECT method, path, fields, refusal FROM nowbridge.plan_write($$"
+            "UPDATE incident SET state = 'In Progress', work_notes = 'noted' WHERE number = 'INC0000001'$$)"
+        )
+        planned = await cursor.fetchall()
+        assert (await (await client.execute("SELECT state FROM incident WHERE number = 'INC0000001'")).fetchone()) == (
+            "New",
+        )
+        foreseen = await (
+            await client.execute(
+                "SELECT refusal FROM nowbridge.plan_write($$UPDATE incident SET short_description = repeat('x', 200)$$)"
+                " WHERE refusal IS NOT NULL"
+            )
+        ).fetchone()
+    path = f"/api/now/table/incident/{writing.ids[1]}"
+    assert planned == [("PATCH", path, {"state": "2", "work_notes": "noted"}, None)]
+    assert foreseen == ("[ServiceNow] Value too long for `short_description`: it takes 160 characters.",)
+    assert writing.everything() == before
