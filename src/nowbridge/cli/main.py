@@ -23,6 +23,7 @@ from nowbridge.cli import (
     pause,
     psql,
     replicate,
+    schema,
     status,
     up,
     verify,
@@ -138,4 +139,5 @@ _add(verify.verify, verify.EXAMPLES)
 _add(adopt.adopt, adopt.EXAMPLES)
 _add(deletes.deletes, deletes.EXAMPLES)
 _add_group(hooks.app, "hooks")
+_add(schema.schema, schema.EXAMPLES)
 _add(psql.psql, psql.EXAMPLES, passes_on=True)

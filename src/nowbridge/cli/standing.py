@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from nowbridge.cli import screen
+from nowbridge.cli import schema, screen
 from nowbridge.cli.deletes import held_line
 
 if TYPE_CHECKING:
     from nowbridge.settings import Settings
     from nowbridge.store.budget import BudgetStatus
+    from nowbridge.store.columns import ColumnStatus, ContractStatus
     from nowbridge.store.compare import Proof
     from nowbridge.store.connections import ConnectionRow
     from nowbridge.store.database import Database
@@ -43,6 +44,8 @@ class Standing:
     budgets: tuple[BudgetStatus, ...] = ()
     proofs: Mapping[Relation, Proof] = field(default_factory=dict)
     deletes: tuple[DeleteStatus, ...] = ()
+    contracts: tuple[ContractStatus, ...] = ()
+    columns: tuple[ColumnStatus, ...] = ()
     losses: Mapping[Relation, Loss] = field(default_factory=dict)
     connections: tuple[ConnectionRow, ...] = ()
 
@@ -53,7 +56,7 @@ class Standing:
 
 async def read_standing(database: Database, settings: Settings) -> Standing:
     from nowbridge import wiring
-    from nowbridge.store import budget, compare, connections, loss, tables, watches, workers
+    from nowbridge.store import budget, columns, compare, connections, loss, tables, watches, workers
 
     at = wiring.now()
     async with database.transaction() as connection:
@@ -67,10 +70,21 @@ async def read_standing(database: Database, settings: Settings) -> Standing:
         budgets = await budget.status(connection)
         proofs = await compare.last_proofs(connection)
         deletes = await watches.status(connection)
+        contracts, states = await columns.contracts(connection), await columns.status(connection)
         losses = {line.relation: line for line in await loss.losses(connection, now=at)}
         owners = await connections.every(connection)
     return Standing(
-        at, tuple(found), tuple(living), calls, tuple(budgets), proofs, tuple(deletes), losses, tuple(owners)
+        at,
+        tuple(found),
+        tuple(living),
+        calls,
+        tuple(budgets),
+        proofs,
+        tuple(deletes),
+        losses=losses,
+        connections=tuple(owners),
+        contracts=tuple(contracts),
+        columns=tuple(states),
     )
 
 
@@ -186,7 +200,7 @@ def trouble(standing: Standing) -> list[Text]:
         for line in standing.deletes
         if line.watch.held and line.watch.allowed is None
     ]
-    return lines
+    return lines + schema.trouble(standing.contracts, standing.columns)
 
 
 def name_of(table: TableStatus) -> str:
@@ -216,6 +230,7 @@ def as_json(standing: Standing) -> dict[str, object]:
             _table_as_json(table, standing.at)
             | {"calls_per_day": standing.calls_per_day.get(table.relation, 0)}
             | _proof_as_json(standing, table)
+            | _schema_as_json(standing, table)
             | {"hints": _loss_as_json(standing, table)}
             for table in standing.tables
         ],
@@ -228,6 +243,11 @@ def _loss_as_json(standing: Standing, table: TableStatus) -> dict[str, object] |
         return None
     told = {"state": loss.state(standing.at), "last_at": loss.last_hint_at}
     return told | {"by_hint": loss.by_hint, "by_poll": loss.by_poll, "lost": loss.lost}
+
+
+def _schema_as_json(standing: Standing, table: TableStatus) -> dict[str, object]:
+    line = next((line for line in standing.contracts if line.relation == table.relation), None)
+    return {"schema_drift": None if line is None else schema.table_as_json(line, standing.columns)}
 
 
 def _proof_as_json(standing: Standing, table: TableStatus) -> dict[str, object]:

@@ -15,7 +15,8 @@ from email.message import EmailMessage
 import structlog
 
 from nowbridge.model.errors import NowbridgeError
-from nowbridge.store import connections, loss, notices, tables, watches
+from nowbridge.store import columns, connections, loss, notices, tables, watches
+from nowbridge.store.columns import ColumnStatus, ContractStatus
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
 from nowbridge.store.loss import Loss
@@ -27,7 +28,17 @@ log = structlog.get_logger("nowbridge.notices")
 
 Send = Callable[[Notice], Awaitable[None]]
 _FAILURES = 3  # in a row, of what may pass by itself
-_LASTING = ("auth.refused", "rights.", "table.", "query.", "database.changed", "instance.", "order.", "network.cert")
+_LASTING = (
+    "auth.refused",
+    "rights.",
+    "table.",
+    "query.",
+    "database.changed",
+    "instance.",
+    "order.",
+    "network.cert",
+    "schema.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class Notifier:
             found += [_instance(row) for row in rows]
             found += [_held(line) for line in await watches.status(connection)]
             found += [_hints(line, now) for line in await loss.losses(connection, now=now)]
+            found += drifted(await columns.contracts(connection), await columns.status(connection))
             made = await notices.note(connection, found, list(self.channels), now=now)
         for notice in made:
             log.warning(notice.words, subject=notice.subject, kind=notice.kind, state=notice.state, hint=notice.hint)
@@ -151,6 +163,22 @@ def _hints(line: Loss, now: datetime) -> Condition:
         words += ", and none came at all; nothing is lost, changes come by the poll"
     hint = "Can the instance reach the address of its hooks? `nowbridge hooks status`."
     return Condition(name, "hints", state, words, hint)
+
+
+def drifted(tables_: Sequence[ContractStatus], states: Sequence[ColumnStatus]) -> list[Condition]:
+    """How each table's columns stand to ServiceNow's; those left out by choice are no news."""
+    found = []
+    for table in tables_:
+        name = f"{table.relation.schema}.{table.relation.name}"
+        own = [s for s in states if s.relation == table.relation and s.state != "left out"]
+        state = ", ".join(f"{s.column} {s.state}" for s in own)
+        if state:
+            words = f"{name}: columns changed in ServiceNow: {state}"
+            found.append(Condition(name, "columns", state, words, f"Look: `nowbridge schema {table.source}`."))
+        else:
+            words = f"{name}: all columns are as in ServiceNow again"
+            found.append(Condition(name, "columns", "as in ServiceNow", words, quiet=True))
+    return found
 
 
 def _behind(table: TableStatus, was: str | None, now: datetime, lag: timedelta) -> Condition | None:

@@ -53,7 +53,7 @@ class ColumnStatus:
 
 @dataclass(frozen=True, slots=True)
 class ContractStatus:
-    """`stopped` is why the table stands still, None if it does not."""
+    """`stopped` is why the table stands still, None if it does not; `words_learned`: the account may not read the choices."""
 
     relation: Relation
     source: str
@@ -63,6 +63,7 @@ class ContractStatus:
     checked_at: datetime | None
     error: dict[str, Any] | None
     learned_from: str
+    words_learned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,9 @@ async def status(connection: Connection) -> list[ColumnStatus]:
 async def contracts(connection: Connection) -> list[ContractStatus]:
     cursor = await connection.execute(
         "SELECT t.schema_name, t.relation, t.source, t.contract, t.selection, t.stopped, d.done_at, d.last_error,"
-        "  coalesce(t.layout->>'learned_from', 'sys_dictionary')"
+        "  coalesce(t.layout->>'learned_from', 'sys_dictionary'),"
+        "  EXISTS (SELECT 1 FROM nowbridge.choice c WHERE c.connection_id = t.connection_id AND c.learned"
+        "    AND c.table_name = t.source)"
         " FROM nowbridge.replica_table t LEFT JOIN nowbridge.duty d ON d.table_id = t.id AND d.kind = 'schema'"
         " ORDER BY t.id"
     )
