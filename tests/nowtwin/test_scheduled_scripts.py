@@ -5,7 +5,7 @@ import pytest
 from tests.nowtwin.scripts import add_rule, errors, insert, logged, settle
 from tests.nowtwin.talk import Talk
 
-pytestmark = pytest.mark.behaviour("8.1", evidence="assumption: a job that is late runs once; run_time is UTC")
+pytestmark = pytest.mark.behaviour("8.1", evidence="assumption: a job that is late runs once, run_time is UTC")
 
 
 def clock(talk: Talk, **change: object) -> None:
@@ -104,6 +104,26 @@ def test_a_rule_starts_a_script_on_demand(talk: Talk) -> None:
     add_rule(talk, script)
     insert(talk)
     assert sorted(times(talk)) == ["2026-03-02 12:00:00", "truefalse"]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"run_type": "weekly", "run_dayofweek": "9"},
+        {"run_type": "monthly", "run_dayofmonth": "1.5"},
+        {"run_type": "periodically", "run_period": "1970-01-01 00:00:00"},
+        {"run_type": "periodically", "run_period": "soon", "run_start": "yesterday"},
+        {"run_type": "business_calendar"},
+    ],
+)
+def test_a_schedule_that_makes_no_sense_does_not_run(talk: Talk, columns: dict[str, str]) -> None:
+    schedule(talk)
+    made = talk.instance.load(
+        "sysauto_script", [{"name": "odd", "script": "gs.info('odd');", "active": "true", **columns}]
+    )
+    assert made == 1
+    clock(talk, set="2026-03-05 12:00:00")
+    assert "odd" not in times(talk)
 
 
 def test_a_failing_script_is_a_log_entry(talk: Talk) -> None:

@@ -5,7 +5,7 @@ import pytest
 from tests.nowtwin.scripts import aborted, add_include, add_rule, errors, evaluated, insert, settle
 from tests.nowtwin.talk import Talk
 
-pytestmark = pytest.mark.behaviour("8.1", evidence="documentation: server API reference; Rhino's comparisons")
+pytestmark = pytest.mark.behaviour("8.1", evidence="documentation: server API reference, Rhino's comparisons")
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,34 @@ def test_a_resource_may_ask_for_access_rules(talk: Talk, service: str) -> None:
     assert desk(talk.as_user("ida", "p")).status == 403
 
 
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("response.setStatus(42); return 'x';", 500),
+        ("response.setStatus(99999); return 'x';", 500),
+        ("response.setStatus(204); return 'no body';", 204),
+        ("response.setHeader('X-A', 'b\\r\\nX-C: d'); response.setHeader('bad name', 'x'); return 'x';", 200),
+        ("response.setHeader('Content-Length', '1'); response.setContentType('a\\nb'); response.getStreamWriter().writeString('long');", 200),
+        ("var e = new sn_ws_err.ServiceError('odd'); e.setStatus(7); throw e;", 500),
+        ("var o = {}; o.o = o; return o;", 500),
+        ("return function () {};", 200),
+    ],
+)  # fmt: skip
+def test_odd_answers_of_a_script_are_still_answers(talk: Talk, service: str, script: str, status: int) -> None:
+    resource(talk, service, script)
+    reply = desk(talk)
+    assert reply.status == status
+    assert "x-c" not in reply.headers
+
+
+@pytest.mark.parametrize("path", ["{", "/{a}/{a}", "/{}", "/[x", "", "//", "/{a}{b}"])
+def test_odd_paths_of_resources_keep_the_others_working(talk: Talk, service: str, path: str) -> None:
+    resource(talk, service, "return 'odd';", relative_path=path)
+    resource(talk, service, "return 'fine';", relative_path="/fine/one")
+    assert desk(talk, "/fine/one").result == "fine"
+    assert talk.call("GET", "/api/x_nowt_comp/other/nothing").status == 400
+
+
 def test_a_resource_inside_a_batch_answers_its_item(talk: Talk, service: str) -> None:
     resource(talk, service, "return 'in a batch';")
     body = {"batch_request_id": "1", "rest_requests": [{"id": "a", "method": "GET", "url": "/api/x_nowt_comp/desk"}]}

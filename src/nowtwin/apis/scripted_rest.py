@@ -3,6 +3,7 @@
 What no source states: the answer of a script that fails (500) and of one that answers nothing (`{"result":{}}`).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlencode
@@ -17,6 +18,11 @@ from nowtwin.scripting.granting import grants
 from nowtwin.scripting.session import Answered, Called
 from nowtwin.users import User, zone_of
 from nowtwin.xml_format import entries, is_xml
+
+_STATUSES = range(200, 600)
+_REFUSALS = range(400, 600)
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LINE = re.compile(r"[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?")
 
 
 def answer(instance: Instance, request: Request) -> Answer | None:
@@ -76,9 +82,21 @@ def _parsed(request: Request, text: str) -> dict[str, Any] | None:
 
 def _sent(answered: Answered) -> Answer:
     if answered.error:
-        return refusal(Refused(answered.status, answered.error.message, answered.error.detail or None))
-    headers = tuple(answered.headers.items())
+        status = answered.status if answered.status in _REFUSALS else 500
+        return refusal(Refused(status, answered.error.message, answered.error.detail or None))
+    status = answered.status if answered.status in _STATUSES else 500
+    headers = tuple((name, value) for name, value in answered.headers.items() if _is_header(name, value))
+    if status in {204, 304}:
+        return Answer(status, headers=headers, content_type=None)
     if answered.written is not None:
-        return Answer(answered.status, answered.written.encode(), headers, answered.type or JSON)
+        return Answer(
+            status, answered.written.encode(), headers, answered.type if _LINE.fullmatch(answered.type) else JSON
+        )
     result = msgspec.Raw(answered.result.encode()) if answered.result else {}
-    return json_answer(answered.status, {"result": result}, headers=headers)
+    return json_answer(status, {"result": result}, headers=headers)
+
+
+def _is_header(name: str, value: str) -> bool:
+    """Whether a script may set it: one line, and nothing about how the body is sent."""
+    framing = name.lower() in {"content-length", "transfer-encoding", "content-encoding", "connection", "content-type"}
+    return bool(_NAME.fullmatch(name) and (not value or _LINE.fullmatch(value))) and not framing

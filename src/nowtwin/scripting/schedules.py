@@ -22,6 +22,8 @@ from nowtwin.values import number_of
 
 TABLE = "sysauto_script"
 _LOOK_EVERY = 1.0
+_DAYS = 33
+"""Within so many days every day of a month or week has come."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TRIGGER_TYPES = {"once": 0, "periodically": 1, "daily": 3, "weekly": 4, "monthly": 5}
 Row = Mapping[str, str]
@@ -142,9 +144,10 @@ def first_time(row: Row, now: datetime) -> datetime | None:
     kind = row.get("run_type", "daily")
     if kind == "once":
         return max(start, now.replace(microsecond=0))
-    if kind == "periodically" and start >= now.replace(microsecond=0):
+    following = next_time(row, now)
+    if kind == "periodically" and following and start >= now.replace(microsecond=0):
         return start
-    return next_time(row, now)
+    return following
 
 
 def next_time(row: Row, now: datetime) -> datetime | None:
@@ -157,9 +160,11 @@ def next_time(row: Row, now: datetime) -> datetime | None:
         return None
     time = _moment(row.get("run_time", "")) or _EPOCH
     at = now.replace(hour=time.hour, minute=time.minute, second=time.second, microsecond=0)
-    while at <= now or not _is_its_day(row, kind, at):
-        at += day
-    return at
+    for later in range(_DAYS):
+        due = at + later * day
+        if due > now and _is_its_day(row, kind, due):
+            return due
+    return None  # a day that no week or month has
 
 
 def _is_its_day(row: Row, kind: str, at: datetime) -> bool:
