@@ -32,7 +32,7 @@ REPO = Path(__file__).resolve().parent.parent
 PAGE = REPO / "docs" / "COVERAGE.md"
 TESTS = ("tests/nowtwin", "tests/nowtwin_judges", "tests/nowtwin_seeds")
 FIDELITY = REPO / TESTS[0] / "fidelity.toml"
-OWN = ("test_pytest_plugin.py", "test_serve_command.py", "test_snapshots.py")
+OWN = ("test_control_reference.py", "test_pytest_plugin.py", "test_serve_command.py", "test_snapshots.py")
 """Tests of what only nowtwin has and an instance has not; there is no evidence for it to name."""
 DATA = REPO / "src" / "nowtwin" / "data"
 KINDS = ("documentation", "recorded exchange", "measured by others", "assumption")
