@@ -15,6 +15,13 @@ class Switches:
     assumed_rights: bool = True
     """Access rules and containments of roles that only their names speak for count (`data/access.toml`, [assumed]);
     otherwise only documented and measured ones (1.6)."""
+    unreadable_aggregates_refused: bool = True
+    """Grouping by a column that the caller may not read, or aggregating it, is 403 as a query on it is; otherwise it is
+    answered (4)."""
+    scripted_api_failure_status: int = 500
+    """Status of a scripted REST API whose script fails (8.2)."""
+    script_actions_as_system: bool = True
+    """Script actions run as `system`, otherwise as the user who raised the event (8.1)."""
     script_columns_governed: bool = False
     """Columns that hold scripts are written only by accounts with role `snc_required_script_writer_permission`, admins
     included (Zurich and later); every account has it until somebody trims the group (1.6)."""

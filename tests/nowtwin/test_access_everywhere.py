@@ -58,6 +58,7 @@ def test_a_dot_walk_stops_where_the_table_or_the_column_may_not_be_read(guarded:
         assert rea.get("table/incident", sysparm_query=query).error == UNREADABLE
 
 
+@pytest.mark.behaviour("4", evidence="assumption: as queries", switch="unreadable_aggregates_refused")
 def test_aggregates_do_not_tell_what_a_column_holds(guarded: Talk) -> None:
     rule(guarded, "incident.category", "read", "admin")
     ida = guarded.as_user("ida", "p")
@@ -69,6 +70,8 @@ def test_aggregates_do_not_tell_what_a_column_holds(guarded: Talk) -> None:
         assert ida.get("stats/incident", sysparm_count="true", **params).error == UNREADABLE
     assert ida.get("stats/incident", sysparm_count="true", sysparm_group_by="state").status == 200
     assert guarded.get("stats/incident", sysparm_count="true", sysparm_group_by="category").status == 200
+    guarded.control("PUT", "switches", {"unreadable_aggregates_refused": False})
+    assert ida.get("stats/incident", sysparm_count="true", sysparm_group_by="category").status == 200
 
 
 def test_requests_of_a_batch_have_the_rights_of_its_caller(guarded: Talk) -> None:

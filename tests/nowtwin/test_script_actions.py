@@ -58,6 +58,15 @@ def test_an_event_without_actions_or_for_later_stays_ready(raising: Talk) -> Non
     assert logged(raising) == []
 
 
+@pytest.mark.behaviour("8.1", evidence="assumption: as system", switch="script_actions_as_system")
+def test_a_switch_has_actions_run_as_who_raised_the_event(raising: Talk) -> None:
+    action(raising, "gs.info(gs.getUserName());")
+    raising.control("PUT", "switches", {"script_actions_as_system": False})
+    insert(raising)
+    settle(raising)
+    assert logged(raising) == ["admin"]
+
+
 def test_a_failing_action_is_a_log_entry_and_the_next_one_runs(raising: Talk) -> None:
     bad = action(raising, "nowhere.to();", order=1)
     action(raising, "gs.info('next');", order=2)

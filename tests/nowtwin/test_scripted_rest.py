@@ -118,7 +118,9 @@ def test_errors_have_the_body_of_every_error(
     assert desk(talk).error == answered
 
 
-@pytest.mark.behaviour("8.2", evidence="assumption: answers of failing and of silent scripts")
+@pytest.mark.behaviour(
+    "8.2", evidence="assumption: answers of failing and of silent scripts", switch="scripted_api_failure_status"
+)
 def test_a_script_that_fails_or_says_nothing(talk: Talk, service: str) -> None:
     resource(talk, service, "nowhere.to();", relative_path="/bad")
     resource(talk, service, "", relative_path="/silent")
@@ -127,6 +129,8 @@ def test_a_script_that_fails_or_says_nothing(talk: Talk, service: str) -> None:
     assert (status, message) == (500, "Script Evaluation Exception")
     assert "nowhere" in (detail or "")
     assert "sys_ws_operation." in errors(talk)[0]
+    talk.control("PUT", "switches", {"scripted_api_failure_status": 400})
+    assert desk(talk, "/bad").status == 400
     assert desk(talk, "/silent").json == {"result": {}}
     bad = desk(talk, "/parsed", "POST", b"{", Content_Type="application/json")
     assert bad.error[:2] == (400, "Exception while reading request")

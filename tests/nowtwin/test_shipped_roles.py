@@ -10,7 +10,7 @@ from tests.nowtwin.talk import Talk
 pytestmark = pytest.mark.behaviour(
     "1.6",
     evidence="documentation: r_BaseSystemRoles.md, inci-roles-instld-itsm-roles.md, installed-with-cmdb-workspace.md; measured by others: LH; assumption: the rest, see the table of access rules",
-    switch="access_control, assumed_rights",
+    switch="access_control assumed_rights",
 )  # fmt: skip
 
 TABLES = {

@@ -37,7 +37,7 @@ def answer(instance: Instance, request: Request) -> Answer | None:
     called = _called(instance, request, params)
     answered = instance.scripts.endpoints.run(resource.name, resource.sys_id, resource.script, called, request.caller)
     if isinstance(answered, str):
-        return refusal(Refused(500, "Script Evaluation Exception", answered))
+        return refusal(Refused(instance.switches.scripted_api_failure_status, "Script Evaluation Exception", answered))
     return _sent(answered)
 
 

@@ -50,7 +50,9 @@ class Events:
                 event=event,
             )
             running = Running(action.get("name", ""), action["sys_id"], event["sys_id"], TABLE)
-            self._engine.run(frame, running, platform.acting("system"))
+            raised_by = event.get("user_name", "system")
+            user = platform.acting("system" if platform.switches.script_actions_as_system else raised_by)
+            self._engine.run(frame, running, user)
         with platform.storage.lock:
             stamp = platform.clock.stamp()
             platform.storage.update("sysevent", event["sys_id"], {"state": "processed", "processed": stamp})
