@@ -130,7 +130,9 @@ def test_related_rows_leave_their_parents_alone_or_touch_them(talk: Talk) -> Non
     assert moved() == ["incident", "cmdb_ci", "cmdb_ci"]
 
 
-@pytest.mark.behaviour("11.1", evidence="documentation: the matrix, which instances change", switch="priority_looked_up")
+@pytest.mark.behaviour(
+    "11.1", evidence="documentation: the matrix, which instances change", switch="priority_looked_up"
+)
 def test_priority_follows_the_matrix_or_the_write(talk: Talk) -> None:
     body = {"impact": "1", "urgency": "1", "priority": "4"}
     assert talk.post("incident", body).result["priority"] == "1"
