@@ -11,12 +11,14 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.request import getproxies_environment
 
 import msgspec
 
@@ -43,7 +45,7 @@ from nowbridge.store.secrets import Keyring
 from nowbridge.store.tables import TableRow
 from nowbridge.transport import mail
 from nowbridge.transport.budget import Purpose
-from nowbridge.transport.client import Client, Limits
+from nowbridge.transport.client import Client, Limits, Route
 from nowbridge.transport.gate import Supply
 from nowbridge.transport.messages import Headers, Request
 from nowbridge.transport.purpose import calling_for
@@ -57,6 +59,7 @@ class Credentials(msgspec.Struct, frozen=True, omit_defaults=True):
     password: str = ""
     client_secret: str = ""
     api_key: str = ""
+    proxy_password: str = ""
 
     def __repr__(self) -> str:
         return "Credentials(...)"
@@ -64,12 +67,19 @@ class Credentials(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """How to sign in to an instance, as entered: `auth` is basic, oauth_password, client_credentials or api_key."""
+    """How to sign in to an instance, as entered: `auth` is basic, oauth_password, client_credentials or api_key.
+    `options` are those of its connection (OPTIONS).
+    """
 
     auth: str
     username: str | None
     client_id: str | None
     credentials: Credentials
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+OPTIONS = ("proxy", "ca_file", "client_certificate", "settings")
+"""Of a connection: the way to it, and settings that hold for it alone."""
 
 
 def now() -> datetime:
@@ -214,7 +224,7 @@ async def instance_of(
     database the calls come out of the budget that workers share.
     """
     supply = None if database is None else _supply(settings, database, url, new_holder(settings))
-    client = _client(settings, url, attempts=attempts, supply=supply)
+    client = _client(settings, url, sign_in, attempts=attempts, supply=supply)
     try:
         yield Instance(client, flow_of(sign_in), now=now)
     finally:
@@ -235,12 +245,19 @@ def opened(settings: Settings, row: ConnectionRow) -> SignIn:
 def unsealed(settings: Settings, row: ConnectionRow) -> SignIn:
     """Also of a connection that is stopped: for whoever lets it go on."""
     text = keyring(settings).unseal(row.sealed, _context(row.name, row.url))
-    return SignIn(row.auth, row.username, row.client_id, msgspec.json.decode(text, type=Credentials))
+    credentials = msgspec.json.decode(text, type=Credentials)
+    return SignIn(row.auth, row.username, row.client_id, credentials, row.options)
+
+
+def settings_for(settings: Settings, row: ConnectionRow) -> Settings:
+    """The settings, with those that hold for this connection alone."""
+    return msgspec.structs.replace(settings, **row.options.get("settings", {}))
 
 
 async def open_replica(settings: Settings, database: Database, row: ConnectionRow, holder: Holder) -> OpenReplica:
-    client = _client(settings, row.url, supply=_supply(settings, database, row.url, holder))
-    instance = Instance(client, flow_of(opened(settings, row)), now=now)
+    settings, sign_in = settings_for(settings, row), opened(settings, row)
+    client = _client(settings, row.url, sign_in, supply=_supply(settings, database, row.url, holder))
+    instance = Instance(client, flow_of(sign_in), now=now)
     replica = Replica(database, instance, row.id, holder, pace_of(settings), now)
     return OpenReplica(row, replica, client.close)
 
@@ -319,6 +336,7 @@ async def verifier_of(
     settings: Settings, database: Database, row: ConnectionRow, tables: Sequence[TableRow]
 ) -> AsyncIterator[tuple[Upkeep, dict[int, TableLoader]]]:
     """What verifying these tables of a connection takes: their upkeep, and a loader by table id."""
+    settings = settings_for(settings, row)
     opening = instance_of(settings, row.url, opened(settings, row), database=database)
     with calling_for(Purpose.VERIFY):
         async with opening as instance:
@@ -329,6 +347,7 @@ async def verifier_of(
 @asynccontextmanager
 async def replica_of(settings: Settings, database: Database, row: ConnectionRow) -> AsyncIterator[Replica]:
     """The replica of a connection, also of one that is stopped: for whoever lets it go on."""
+    settings = settings_for(settings, row)
     opening = instance_of(settings, row.url, unsealed(settings, row), database=database)
     with calling_for(Purpose.VERIFY):
         async with opening as instance:
@@ -364,7 +383,9 @@ def _supply(settings: Settings, database: Database, url: str, holder: Holder) ->
     )
 
 
-def _client(settings: Settings, url: str, *, attempts: int | None = None, supply: Supply | None = None) -> Client:
+def _client(
+    settings: Settings, url: str, sign_in: SignIn, *, attempts: int | None = None, supply: Supply | None = None
+) -> Client:
     limits = Limits(in_flight=own_in_flight(settings), supply=supply)
     return Client(
         url,
@@ -372,7 +393,36 @@ def _client(settings: Settings, url: str, *, attempts: int | None = None, supply
         sleep=asyncio.sleep,
         monotonic=time.monotonic,
         random=random.random,  # noqa: S311 - spreads retries; nothing secret depends on it
+        route=route_of(url, sign_in, getproxies_environment()),
     )
+
+
+def route_of(url: str, sign_in: SignIn, environment: Mapping[str, str]) -> Route:
+    """The way to an instance: the connection's own proxy ("none" for none at all), else that of the environment's
+    HTTP(S)_PROXY and NO_PROXY.
+    """
+    proxy = sign_in.options.get("proxy")
+    if proxy is None:
+        parts = urlsplit(url)
+        spared = _is_spared(parts.hostname or "", environment.get("no", ""))
+        proxy = None if spared else environment.get(parts.scheme)
+    elif proxy == "none":
+        proxy = None
+    elif sign_in.credentials.proxy_password:
+        parts = urlsplit(proxy)
+        user = f"{parts.username or ''}:{quote(sign_in.credentials.proxy_password, safe='')}"
+        proxy = urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}"))
+    return Route(_file(sign_in, "ca_file"), _file(sign_in, "client_certificate"), proxy)
+
+
+def _file(sign_in: SignIn, option: str) -> Path | None:
+    return Path(sign_in.options[option]) if sign_in.options.get(option) else None
+
+
+def _is_spared(host: str, no_proxy: str) -> bool:
+    """Whether NO_PROXY names the host, a domain above it, or everything (*)."""
+    names = [name.strip().lstrip(".").lower() for name in no_proxy.split(",") if name.strip()]
+    return any(name in {"*", host} or host.endswith(f".{name}") for name in names)
 
 
 def _context(name: str, url: str) -> str:

@@ -148,6 +148,19 @@ async def test_age_and_values_are_noticed_once_and_paused_tables_are_not(bench: 
     assert states(replace(old, paused_at=now)) == {}
 
 
+async def test_a_secret_that_is_about_to_expire_is_noticed_in_time(bench: Bench) -> None:
+    one = notifier(bench)
+    async with bench.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE nowbridge.connection SET secret_expires_at = %s", (bench.now() + timedelta(20),)
+        )
+    told = []
+    for _ in range(22):
+        told += [state for kind, state in await kinds(one) if kind == "secret"]
+        bench.now.pass_(days=1)
+    assert told == ["expires within 14 days", "expires within 2 days", "expired"]
+
+
 async def test_deletes_that_wait_for_somebody_are_noticed(bench: Bench) -> None:
     bench.make_incidents(3)
     await bench.load("incident")

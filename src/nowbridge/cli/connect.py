@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -88,6 +90,33 @@ def connect(  # noqa: PLR0913 - one parameter per option
     client_id: Annotated[
         str | None, typer.Option(metavar="ID", help="Client ID of the OAuth application.", show_default=False)
     ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The way out: http://[USER@]HOST:PORT, or none; else HTTPS_PROXY and NO_PROXY.",
+            show_default=False,
+        ),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The certificate (PEM) of a private authority.", show_default=False),
+    ] = None,
+    client_certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Our own certificate with its key (PEM), for mutual TLS.", show_default=False
+        ),
+    ] = None,
+    secret_expires: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="DATE",
+            help="When the secret ends: a notice comes before.",
+            formats=["%Y-%m-%d"],
+            show_default=False,
+        ),
+    ] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password (client secret, API key) from standard input.")
     ] = False,
@@ -96,7 +125,7 @@ def connect(  # noqa: PLR0913 - one parameter per option
     """Sign in to an instance, and keep the credentials sealed if that worked.
 
     Secrets are asked for, or taken from NOWBRIDGE_PASSWORD, NOWBRIDGE_CLIENT_SECRET, NOWBRIDGE_API_KEY or standard
-    input; never from the command line, which other users of the machine can see. They are stored encrypted under the
+    input; never from the command line, which other users of the machine can see; likewise NOWBRIDGE_PROXY_PASSWORD. They are stored encrypted under the
     master key of `nowbridge init`. Running it again for the same name replaces the credentials.
 
     Use an account of its own for Nowbridge, with read rights on what is to be replicated and time zone UTC.
@@ -104,9 +133,20 @@ def connect(  # noqa: PLR0913 - one parameter per option
     settings = settings_of(context)
     url = instance_url_of(instance_url)
     name = connection_name(name, url)
-    sign_in = _entered(auth, {"username": username, "client_id": client_id}, from_stdin=password_stdin)
-    introduction = run(_connect(settings, name, url, sign_in))
+    options = way_options(proxy, ca_file, client_certificate)
+    sign_in = _entered(auth, {"username": username, "client_id": client_id}, options, from_stdin=password_stdin)
+    expires = secret_expires.replace(tzinfo=UTC) if secret_expires else None
+    introduction = run(_connect(settings, name, url, sign_in, expires))
     _show(name, url, introduction, as_json=as_json)
+
+
+def way_options(proxy: str | None, ca_file: Path | None, client_certificate: Path | None) -> dict[str, str]:
+    """The options of a connection that say how its instance is reached. A password has no place among them."""
+    if proxy is not None and urlsplit(proxy).password is not None:
+        raise typer.BadParameter("put the password into NOWBRIDGE_PROXY_PASSWORD", param_hint="--proxy")
+    files = {"ca_file": ca_file, "client_certificate": client_certificate}
+    given = {name: str(file.absolute()) for name, file in files.items() if file is not None}
+    return given if proxy is None else {"proxy": proxy, **given}
 
 
 def instance_url_of(entered: str) -> str:
@@ -140,7 +180,7 @@ def connection_name(given: str | None, url: str) -> str:
     return given
 
 
-def _entered(auth: AuthMethod, plain: dict[str, str | None], *, from_stdin: bool) -> SignIn:
+def _entered(auth: AuthMethod, plain: dict[str, str | None], options: dict[str, str], *, from_stdin: bool) -> SignIn:
     from nowbridge.wiring import Credentials, SignIn
 
     values: dict[str, str] = {}
@@ -151,7 +191,8 @@ def _entered(auth: AuthMethod, plain: dict[str, str | None], *, from_stdin: bool
         else:
             values[item] = plain[item] or _asked(item, auth)
     secrets = {item: values[item] for item in _SECRETS if item in values}
-    return SignIn(_STORED[auth], values.get("username"), values.get("client_id"), Credentials(**secrets))
+    secrets["proxy_password"] = os.environ.get("NOWBRIDGE_PROXY_PASSWORD", "") if "proxy" in options else ""
+    return SignIn(_STORED[auth], values.get("username"), values.get("client_id"), Credentials(**secrets), options)
 
 
 def _asked(item: str, auth: AuthMethod) -> str:
@@ -183,12 +224,16 @@ def _line_of_stdin() -> str:
     return line
 
 
-async def _connect(settings: Settings, name: str, url: str, sign_in: SignIn) -> Introduction:
+async def _connect(settings: Settings, name: str, url: str, sign_in: SignIn, expires: datetime | None) -> Introduction:
     from nowbridge import wiring
     from nowbridge.servicenow import identity
     from nowbridge.store import connections
 
     async with open_database(settings) as database:
+        async with database.transaction() as connection:
+            for row in await connections.every(connection):
+                if row.name == name:
+                    connections.refuse_stopped(row)
         async with wiring.instance_of(settings, url, sign_in, attempts=2) as instance:
             introduction = await identity.introduce(instance, user_name=sign_in.username, now=wiring.now)
         async with database.transaction() as connection:
@@ -199,6 +244,8 @@ async def _connect(settings: Settings, name: str, url: str, sign_in: SignIn) -> 
                 username=sign_in.username,
                 client_id=sign_in.client_id,
                 sealed=wiring.sealed(settings, name, url, sign_in.credentials),
+                options=dict(sign_in.options),
+                secret_expires_at=expires,
             )
             await connections.save(connection, new, now=wiring.now())
     return introduction

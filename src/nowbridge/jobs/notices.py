@@ -59,6 +59,7 @@ class Notifier:
             names = {row.schema_name: row.name for row in rows}
             found = conditions_of(await tables.status(connection), names, before, now=now, lag=self.lag)
             found += [_instance(row) for row in rows]
+            found += [_secret(row, now) for row in rows if row.secret_expires_at is not None]
             found += [_held(line) for line in await watches.status(connection)]
             found += [_hints(line, now) for line in await loss.losses(connection, now=now)]
             found += drifted(await columns.contracts(connection), await columns.status(connection))
@@ -143,6 +144,21 @@ def _instance(row: ConnectionRow) -> Condition:
     words = f"{row.name} is stopped, in both directions: {row.stopped['found']}"
     hint = "nowbridge adopt" if row.stopped["reason"] == "clone" else "nowbridge resume --restored"
     return Condition(row.name, "instance", f"stopped: {row.stopped['reason']}", words, f"When it is right: `{hint}`.")
+
+
+def _secret(row: ConnectionRow, now: datetime) -> Condition:
+    """Two weeks before, two days before, and at the end."""
+    assert row.secret_expires_at is not None
+    left = row.secret_expires_at - now
+    day = f"{row.secret_expires_at.astimezone(UTC):%Y-%m-%d}"
+    hint = f"Get a new one, and run `nowbridge connect {row.url} --name {row.name}` again."
+    if left <= timedelta():
+        return Condition(row.name, "secret", "expired", f"{row.name}: its secret expired on {day}", hint)
+    for limit in (timedelta(days=2), timedelta(days=14)):
+        if left <= limit:
+            words = f"{row.name}: its secret expires on {day}"
+            return Condition(row.name, "secret", f"expires within {limit.days} days", words, hint)
+    return Condition(row.name, "secret", "good", f"{row.name}: its secret is good until {day}", quiet=True)
 
 
 def _held(line: DeleteStatus) -> Condition:

@@ -28,6 +28,7 @@ class ConnectionRow:
     schema_name: str
     options: dict[str, Any] = field(default_factory=dict)
     stopped: dict[str, Any] | None = None
+    secret_expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,11 @@ class NewConnection:
     username: str | None
     client_id: str | None
     sealed: bytes
+    options: dict[str, Any] = field(default_factory=dict)
+    secret_expires_at: datetime | None = None
 
 
-COLUMNS = "id, name, url, auth, username, client_id, sealed, schema_name, options, stopped"
+COLUMNS = "id, name, url, auth, username, client_id, sealed, schema_name, options, stopped, secret_expires_at"
 
 
 async def save(connection: Connection, new: NewConnection, *, now: datetime) -> ConnectionRow:
@@ -64,10 +67,11 @@ async def save(connection: Connection, new: NewConnection, *, now: datetime) -> 
         )
     schema_name = "public" if await _is_first(connection, new.name) else new.name
     cursor = await connection.execute(
-        "INSERT INTO nowbridge.connection (name, url, auth, username, client_id, sealed, schema_name, created_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+        "INSERT INTO nowbridge.connection (name, url, auth, username, client_id, sealed, schema_name, created_at,"
+        "   options, secret_expires_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         " ON CONFLICT (name) DO UPDATE SET url = excluded.url, auth = excluded.auth, username = excluded.username,"
-        "   client_id = excluded.client_id, sealed = excluded.sealed"
+        "   client_id = excluded.client_id, sealed = excluded.sealed, options = excluded.options,"
+        "   secret_expires_at = excluded.secret_expires_at"
         f" RETURNING {COLUMNS}",
         (
             new.name,
@@ -78,6 +82,8 @@ async def save(connection: Connection, new: NewConnection, *, now: datetime) -> 
             new.sealed,
             schema_name,
             now,
+            Jsonb(new.options),
+            new.secret_expires_at,
         ),
     )
     made = await cursor.fetchone()

@@ -49,11 +49,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way to the instance: `ca_file` of a private authority (PEM), `proxy` as an http(s) URL (it may hold user
-    info), a ready `tls` context instead of `ca_file`, and `allow_plain` for http to hosts other than this one.
+    """The way to the instance: `ca_file` of a private authority (PEM), `client_certificate` (PEM, with its key), `proxy` as
+    an http(s) URL (it may hold user info), a ready `tls` context instead of the files, and `allow_plain` for http to hosts
+    other than this one.
     """
 
     ca_file: Path | None = None
+    client_certificate: Path | None = None
     proxy: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     allow_plain: bool = False
@@ -225,6 +227,12 @@ def _tls_context(route: Route) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise _bad_tls(f"the CA file {route.ca_file} cannot be used ({type(error).__name__})") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if route.client_certificate is not None:
+        try:
+            context.load_cert_chain(route.client_certificate)
+        except (OSError, ssl.SSLError) as error:
+            why = f"the client certificate {route.client_certificate} cannot be used ({type(error).__name__})"
+            raise _bad_tls(why) from error
     return context
 
 
@@ -258,7 +266,7 @@ def _untrusted(request: Request, error: aiohttp.ClientConnectorCertificateError)
         "network.certificate",
         asked=request.asked,
         answered=redact_text(str(error.certificate_error)),
-        hint="For an instance behind a private authority, give its CA file.",
+        hint="For an instance behind a private authority, give its CA file: `nowbridge connect ... --ca-file FILE`.",
     )
 
 
