@@ -14,6 +14,7 @@ from nowtwin.selecting import select
 from nowtwin.values import number_of
 
 _EVERY = timedelta(hours=1)
+_AT_MOST_DAYS = 36_500.0
 _RESOLVED, _CLOSED = "6", "7"
 
 
@@ -41,7 +42,7 @@ class Autoclose:
             return 0
         updated = instance.property("com.snc.incident.autoclose.basedon.resolved_at") == "false"
         since = "sys_updated_on" if updated else "resolved_at"
-        before = (now - timedelta(days=float(days))).strftime(STAMP)
+        before = (now - timedelta(days=min(float(days), _AT_MOST_DAYS))).strftime(STAMP)
         with instance.storage.lock:
             rows = select(instance, "incident", parse(f"state={_RESOLVED}^{since}<{before}"), ("resolved_by",))
             return sum(self._close(row["sys_id"], row["resolved_by"]) for row in rows)

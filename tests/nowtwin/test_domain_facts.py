@@ -270,3 +270,16 @@ def test_workarena_s_laptop_needs_its_model_and_category_only(talk: Talk, model:
     made = talk.post("alm_hardware", {**body, "warranty_expiration": "2030-01-01", "display_name": "mine"})
     assert (made.status, made.result["display_name"]) == (201, "P1 - Thing")
     assert made.result["warranty_expiration"] == "2030-01-01"
+
+
+@pytest.mark.behaviour("11.1, 6.5", evidence="assumption: properties that are no sensible numbers")
+@pytest.mark.parametrize("value", ["-1", "soon", "999999999999999", "1e300"])
+def test_odd_numbers_in_properties_break_nothing(talk: Talk, value: str) -> None:
+    for name in ("glide.ui.autoclose.time", "glide.identification_engine.mutex_expiration_time"):
+        talk.post("sys_properties", {"name": name, "value": value})
+    talk.post("sys_properties", {"name": "glide.identification_engine.skip_duplicates.threshold", "value": value})
+    talk.post("sys_mutex", {"name": "cmdb_ci_linux_server", "acquired": "2020-01-01 00:00:00"})
+    talk.control("POST", "jobs")
+    item = {"className": "cmdb_ci_linux_server", "values": {"name": "x"}}
+    reply = talk.send("POST", "identifyreconcile", {"items": [item]}, sysparm_data_source="ServiceNow")
+    assert reply.status == 200

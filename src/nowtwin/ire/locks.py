@@ -13,6 +13,7 @@ from nowtwin.values import number_of
 
 _MINUTES = 15
 """Default of glide.identification_engine.mutex_expiration_time (id-engine-error-messages.md)."""
+_AT_MOST = 60.0 * 24 * 365
 
 
 def held(instance: Instance, target: str) -> bool:
@@ -21,4 +22,4 @@ def held(instance: Instance, target: str) -> bool:
     if row is None or not instance.switches.ire_locks_targets:
         return False
     minutes = number_of(instance.property("glide.identification_engine.mutex_expiration_time")) or _MINUTES
-    return row["acquired"] > (instance.clock.now() - timedelta(minutes=float(minutes))).strftime(STAMP)
+    return row["acquired"] > (instance.clock.now() - timedelta(minutes=min(float(minutes), _AT_MOST))).strftime(STAMP)
