@@ -262,6 +262,17 @@ def test_latency_is_given_by_route_table_and_user(talk: Talk) -> None:
     assert [seconds >= least for seconds, least in zip(took, (0.15, 0.05, 0.25), strict=True)] == [True] * 3
 
 
+@pytest.mark.behaviour("5", evidence="documentation: batch-api.md")
+def test_items_of_a_batch_take_the_time_of_their_table(talk: Talk) -> None:
+    _rows(talk, 2)
+    _rows(talk, 2, "problem")
+    talk.control("PUT", "switches", {"batch_seconds": 1})
+    talk.control("PUT", "latency", {"rules": [{"table": "problem", "service_time": 0.6}]})
+    done = _batch(talk, "table/incident", "table/incident", "table/problem", "table/incident")
+    assert [item["id"] for item in done["serviced_requests"]] == ["0", "1", "2"]
+    assert done["unserviced_requests"] == ["3"]
+
+
 @pytest.mark.parametrize(
     ("rule", "names"),
     [
