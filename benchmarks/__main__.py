@@ -6,10 +6,10 @@ import argparse
 import json
 import sys
 
-from benchmarks import backfill, freshness, nowtwin_speed, verify_calls
+from benchmarks import backfill, freshness, nowtwin_speed, rename, verify_calls
 from benchmarks.result import Options, as_json, as_text
 
-BENCHMARKS = {module.NAME: module for module in (backfill, freshness, nowtwin_speed, verify_calls)}
+BENCHMARKS = {module.NAME: module for module in (backfill, freshness, nowtwin_speed, rename, verify_calls)}
 
 
 def main(arguments: list[str]) -> int:
