@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import psycopg
 import pytest
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -31,7 +32,10 @@ class Writing:
     dsn: str
     writer: Writer
     ids: list[str]
+    maintenance: psycopg.Connection
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+    working: asyncio.Task[None] | None = None
 
     async def connect(self, user: str = "ada") -> AsyncConnection[TupleRow]:
         return await AsyncConnection.connect(as_role(self.dsn, user, PASSWORD), autocommit=True)
@@ -44,15 +48,33 @@ class Writing:
         """One writer, until it is told to stop: what a worker's loops do."""
         async with await AsyncConnection.connect(self.dsn, autocommit=True) as listening:
             await listening.execute(f"LISTEN {write_log.CHANNEL}")
-            running: set[asyncio.Task[None]] = set()
             while not self.stop.is_set():
                 for entry in await self.claimed():
                     task = asyncio.create_task(self.writer.carry_out(entry))
-                    running.add(task)
-                    task.add_done_callback(running.discard)
+                    self.running.add(task)
+                    task.add_done_callback(self.running.discard)
                 async for _ in listening.notifies(timeout=0.1, stop_after=1):
                     pass
-            await asyncio.gather(*running)
+            await self.quiet()
+
+    async def quiet(self) -> None:
+        """Wait until the writer has ended what it took."""
+        await asyncio.gather(*self.running)
+
+    async def pause(self) -> None:
+        """No writer is at work."""
+        self.stop.set()
+        if self.working is not None:
+            await self.working
+
+    def resume(self) -> None:
+        self.stop.clear()
+        self.working = asyncio.create_task(self.work())
+
+    async def until(self, query: str, wanted: int) -> None:
+        """Ask the database until it says so."""
+        while await self.bench.rows(query) != [(wanted,)]:  # noqa: ASYNC110 - another process's transaction
+            await asyncio.sleep(0)
 
     async def claimed(self) -> list[write_log.Entry]:
         async with self.bench.database.transaction() as connection:
@@ -122,7 +144,7 @@ class Writing:
 
 
 @pytest.fixture
-async def writing(bench: Bench, database_dsn: str) -> AsyncIterator[Writing]:
+async def writing(bench: Bench, database_dsn: str, maintenance: psycopg.Connection) -> AsyncIterator[Writing]:
     """Incidents, writable, with a user `ada` who may write."""
     instance = bench.twin.instance
     for sys_id, name in (("1" * 32, "Twin Name"), ("2" * 32, "Twin Name"), (USER, "Only One")):
@@ -144,12 +166,11 @@ async def writing(bench: Bench, database_dsn: str) -> AsyncIterator[Writing]:
     await enable_writes(bench.database, bench.replica.instance, bench.connection_id, ROLE)
     replica = bench.replica
     writer = Writer(bench.database, replica.instance, bench.connection_id, replica.holder, replica.labeller, bench.now)
-    made = Writing(bench, database_dsn, writer, ids)
+    made = Writing(bench, database_dsn, writer, ids, maintenance)
     await made.add_user("ada", writes=True)
-    working = asyncio.create_task(made.work())
+    made.resume()
     yield made
-    made.stop.set()
-    await working
+    await made.pause()
     async with bench.database.transaction() as connection:
         cursor = await connection.execute("SELECT name FROM nowbridge.sql_user")
         for (name,) in await cursor.fetchall():

@@ -69,7 +69,7 @@ async def claim_unknown(
         connection,
         "(state = 'sent' AND lease_until < %(now)s)"
         " OR (state = 'unknown' AND look_at <= %(now)s AND coalesce(lease_until, '-infinity') < %(now)s)",
-        "state = 'unknown'",
+        "look_at = NULL",  # a client may still wait: to it the write stays sent
         {"connection": connection_id, "worker": holder.name, "until": now + holder.lease, "now": now, "limit": limit},
     )
 

@@ -70,18 +70,21 @@ class Writer:
     most_rows: int = MOST_ROWS
 
     async def carry_out(self, entry: Entry) -> None:
-        """Take one claimed write to its end, or to unknown."""
-        with calling_for(Purpose.WRITE):
-            try:
-                end = await self._end_of(entry)
-            except Unwritable as unwritable:
-                end = End("refused", refusal=unwritable.refusal)
-            except NowbridgeError as error:  # nothing was sent yet: what is sent never raises
-                end = End("refused", refusal=guard.not_reached(error))
+        """Take one claimed write to its end, or to unknown, and note that."""
+        end = await self.end_of(entry)
         async with self.database.transaction() as connection:
             await write_log.finish(connection, entry, end, now=self.clock())
 
-    async def _end_of(self, entry: Entry) -> End:
+    async def end_of(self, entry: Entry) -> End:
+        with calling_for(Purpose.WRITE):
+            try:
+                return await self._carried_out(entry)
+            except Unwritable as unwritable:
+                return End("refused", refusal=unwritable.refusal)
+            except NowbridgeError as error:  # nothing was sent yet: what is sent never raises
+                return End("refused", refusal=guard.not_reached(error))
+
+    async def _carried_out(self, entry: Entry) -> End:
         places = await self._places()
         changes = [Change(*change) for change in entry.changes]
         plan = plan_of(changes, {place.table.id: place.table for place in places.values()})
