@@ -37,7 +37,7 @@ _TYPES: Final[Mapping[Family, tuple[str, ...]]] = {
     Family.BOOLEAN: ("boolean",),
     Family.INTEGER: ("integer", "longint", "auto_increment", "order_index", "integer_date", "integer_time"),
     Family.DECIMAL: ("decimal", "float", "percent_complete", "currency", "price"),
-    Family.DATETIME: ("glide_date_time", "due_date"),
+    Family.DATETIME: ("glide_date_time", "due_date", "calendar_date_time", "glide_utc_time"),
     Family.DATE: ("glide_date",),
     Family.TIME: ("glide_time",),
     Family.DURATION: ("glide_duration", "timer"),
