@@ -23,7 +23,7 @@ async def test_a_writer_cannot_use_the_loop_back_connection_that_a_write_opened(
             "SELECT nowbridge_dblink.dblink_get_connections()",
         ):
             with pytest.raises(REFUSED):
-                await client.execute(attack)  # type: ignore[arg-type]
+                await client.execute(attack)
 
 
 @pytest.mark.trap("1")
@@ -47,7 +47,7 @@ async def test_the_loop_back_role_can_do_nothing_but_hand_over(writing: Writing)
             "CREATE TABLE t ()",
         ):
             with pytest.raises(REFUSED):
-                await loop.execute(attack)  # type: ignore[arg-type]
+                await loop.execute(attack)
         with pytest.raises(REFUSED, match="no transaction"):
             await loop.execute("SELECT nowbridge.submit_write(1, '3', 'ada', '', '', 'write', '[]')")
 
@@ -64,7 +64,7 @@ async def test_the_loop_back_role_can_do_nothing_but_hand_over(writing: Writing)
 )
 async def test_no_setting_turns_the_triggers_off(writing: Writing, bypass: str) -> None:
     async with await writing.connect() as client:
-        await client.execute(bypass)  # type: ignore[arg-type]
+        await client.execute(bypass)
         await client.execute("UPDATE public.incident SET short_description = 'sent' WHERE number = 'INC0000000'")
     assert "sent" in writing.texts()
 
@@ -84,7 +84,7 @@ async def test_what_could_silence_triggers_is_refused(writing: Writing) -> None:
             "SELECT pg_read_file('postgresql.conf')",
         ):
             with pytest.raises(REFUSED):
-                await client.execute(attack)  # type: ignore[arg-type]
+                await client.execute(attack)
 
 
 @pytest.mark.trap("3")
@@ -131,7 +131,7 @@ async def test_a_reader_cannot_write_and_nobody_sees_the_internals(writing: Writ
             "INSERT INTO incident DEFAULT VALUES",
         ):
             with pytest.raises(REFUSED):
-                await reader.execute(attack)  # type: ignore[arg-type]
+                await reader.execute(attack)
     for user in ("rea", "ada"):
         async with await writing.connect(user) as client:
             for table in ("connection", "write_log", "pending", "sql_user", "choice", "label"):

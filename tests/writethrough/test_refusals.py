@@ -47,7 +47,7 @@ async def test_what_only_servicenow_sets_cannot_be_named(writing: Writing) -> No
     async with await writing.connect() as client:
         for column in ("sys_id", "sys_updated_on", "sys_mod_count"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                await client.execute(f"UPDATE incident SET {column} = {column}")  # type: ignore[arg-type]
+                await client.execute(f"UPDATE incident SET {column} = {column}")
 
 
 @pytest.mark.req("Q48")
@@ -134,6 +134,6 @@ async def test_labels_and_stored_values_are_both_written(
     writing: Writing, assignment: str, stored: Mapping[str, str]
 ) -> None:
     async with await writing.connect() as client:
-        await client.execute(f"UPDATE incident SET {assignment} WHERE number = 'INC0000001'")  # type: ignore[arg-type]
+        await client.execute(f"UPDATE incident SET {assignment} WHERE number = 'INC0000001'")
     there = writing.incident(writing.ids[1])
     assert {name: there.get(name, "") for name in stored} == stored

@@ -148,7 +148,7 @@ async def test_a_prepared_transaction_is_refused_before_anything_is_sent(writing
         await client.execute("BEGIN")
         await client.execute(UPDATE)
         with pytest.raises(psycopg.errors.FeatureNotSupported):
-            await client.execute(statement)  # type: ignore[arg-type]
+            await client.execute(statement)
     assert writing.incident(writing.ids[1])["short_description"] == "no 1"
 
 
