@@ -6,6 +6,7 @@ Only (sys_id, sys_mod_count, sys_updated_on) are read, 10,000 a page. What diffe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -70,7 +71,39 @@ async def list_keys(
                 progress(listing.rows)
         listing.hidden += sweep.hidden
     listing.unlisted = await keys.unlisted(connection, loader.target, part)
+    if listing.unlisted and queries.is_relative(queries.parse(loader.row.query)):
+        await _list_kept(connection, instance, loader, listing, page_rows)
     return listing
+
+
+async def _list_kept(
+    connection: Connection, instance: Instance, loader: TableLoader, listing: Listing, page_rows: int
+) -> None:
+    """Rows that a filter relative to now no longer finds are kept (decision X18), so they are listed without that term:
+    by their ids, or all that the rest of the filter finds, whichever takes fewer calls. What is not held is no suspect.
+    """
+    base = queries.lasting(queries.parse(loader.row.query))
+    fields = ("sys_id", *(name for name in VERSION if loader.layout.has(name)))
+    decoder = PageDecoder(fields)
+    kept = set(listing.unlisted)
+    total = await source.count(instance, loader.row.source, base)
+    listing.calls += 1
+    if math.ceil(len(kept) / source.MOST_IDS) <= math.ceil(total / page_rows):
+        listed = sorted(kept)
+        groups = [listed[at : at + source.MOST_IDS] for at in range(0, len(listed), source.MOST_IDS)]
+        sweeps = [IdSweep(base.where(queries.one_of("sys_id", ids)), None, None, page_rows) for ids in groups]
+    else:
+        sweeps = [IdSweep(base, None, None, page_rows)]
+    for sweep in sweeps:
+        while (request := sweep.next_request()) is not None:
+            answer = await source.read_page(instance, loader.row.source, request, fields)
+            listing.calls += 1
+            page = decoder.decode(answer.body)
+            sweep.received(page.ids, None, page.rows, answer.total_count)
+            async with connection.transaction():
+                found = await keys.compare_page(connection, loader.target, keys_of(page))
+            listing.suspects += [sys_id for sys_id in found if sys_id in kept]
+    listing.unlisted = await keys.unlisted(connection, loader.target, listing.part)
 
 
 def queries_of(base: Query, part: Part) -> list[Query]:

@@ -132,6 +132,8 @@ class Verifier:
     ) -> None:
         suspects = await self._sweep(connection, loader, verdict, order.progress)
         unseen = await compare.unseen(connection, loader.target)
+        if queries.is_relative(queries.parse(loader.row.query)):  # rows that have left the filter are kept (X18)
+            suspects, unseen = [*suspects, *unseen], []
         await self._settle(connection, loader, verdict, order, suspects, unseen, listed="")
         await self._sample_labels(connection, loader, verdict)
 
