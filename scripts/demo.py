@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -43,7 +44,7 @@ EVENT_LOG = "uci_incident_event_log.dev.csv.gz"
 PUBLISHED = "README.md says where the public event log is to be had"
 GENERATED = 5_000  # incidents to begin with, where no log is at hand
 LEAST_CHANGES = 2_000  # fewer prove little
-POLL_SECONDS = 2.0  # the default spares a real instance, and nobody would watch it
+BACKSTOP_SECONDS = 5.0  # between polls behind the hints; the default spares a real instance, and nobody would watch it
 VISIBLE_WITHIN = 60.0  # seconds after the last change
 SHOWN_CHANGES, LONGEST_VALUE = 6, 26
 BIN = Path(sys.executable).parent
@@ -110,6 +111,7 @@ class Summary:
     changes_visible: int
     changes_per_second: float
     poll_seconds: float
+    lost_hints: int
     refused_by_the_instance: int
     lag_p50: float | None
     lag_p95: float | None
@@ -161,15 +163,20 @@ class Demo:
                 *("connect", twin.url, "--name", "demo", "--username", "admin", "--client-id", OAUTH_CLIENT)
             )
             backfill = json.loads(await self.nowbridge("replicate", *TABLES, "--json"))
-            await stack.enter_async_context(self.up())
+            port = free_port()
+            hook = f"http://127.0.0.1:{port}/hooks/demo"
+            await self.nowbridge("hooks", "install", "--url", hook, "--admin-user", "admin")
+            await stack.enter_async_context(self.up(port))
             settings = load_settings(self.environment, home=self.home)
             database = await stack.enter_async_context(Database(find_database(settings), max_size=3))
             await self.play(twin, database, settings)
             if not self.options.once:
                 return None
+            hooks = json.loads(await self.nowbridge("hooks", "status", "--json"))
             verified = json.loads(await self.nowbridge("verify", "--json", may_fail=True))
             progress = await twin.control("GET", "play")
-        return self.summary(backfill, verified, progress, time.monotonic() - begun)
+        lost = sum(table["lost"] or 0 for table in hooks["tables"])
+        return self.summary(backfill, verified, progress, lost, time.monotonic() - begun)
 
     @asynccontextmanager
     async def twin(self) -> AsyncIterator[Twin]:
@@ -183,12 +190,12 @@ class Demo:
             yield Twin(url)
 
     @asynccontextmanager
-    async def up(self) -> AsyncIterator[None]:
-        """The worker, in the background; what it says goes to a file."""
-        self.step(f"nowbridge up, polling every {POLL_SECONDS:g} s (setting poll_seconds)")
+    async def up(self, port: int) -> AsyncIterator[None]:
+        """The worker and the place for hints, in the background; what it says goes to a file."""
+        self.step(f"nowbridge up: told by hints, and polling behind them every {BACKSTOP_SECONDS:g} s")
         log = self.home / "up.log"
         with log.open("wb") as file:
-            command = (*self.program, "up", "--health-port", "0", "--log", "json")
+            command = (*self.program, "up", "--health-port", str(port), "--log", "json")
             async with self.process(command, stderr=file) as process:
                 yield
                 if process.returncode is not None:
@@ -248,7 +255,7 @@ class Demo:
         of = f" of {self.options.changes:,}" if self.options.once else ""
         numbers = f"{played:,}{of} changes played, {len(self.lags.seconds):,} arrived"
         lag = ", ".join(
-            f"p{round(share * 100)} {value:.1f} s"
+            f"p{round(share * 100)} {value:.2f} s"
             for share in (0.5, 0.95, 0.99)
             if (value := self.lags.percentile(share)) is not None
         )
@@ -263,7 +270,7 @@ class Demo:
         )
 
     def summary(
-        self, backfill: dict[str, Any], verified: dict[str, Any], progress: dict[str, Any], took: float
+        self, backfill: dict[str, Any], verified: dict[str, Any], progress: dict[str, Any], lost: int, took: float
     ) -> Summary:
         rows = sum(table["rows"] for table in backfill["tables"])
         seconds = backfill["seconds"]
@@ -279,7 +286,8 @@ class Demo:
             changes=applied,
             changes_visible=len(self.lags.seconds),
             changes_per_second=self.options.rate,
-            poll_seconds=POLL_SECONDS,
+            poll_seconds=BACKSTOP_SECONDS,
+            lost_hints=lost,
             refused_by_the_instance=progress["refused"],
             lag_p50=_rounded(self.lags.percentile(0.50)),
             lag_p95=_rounded(self.lags.percentile(0.95)),
@@ -365,6 +373,11 @@ def _short(value: object) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
 async def _end(process: asyncio.subprocess.Process) -> None:
     for number, patience in ((signal.SIGTERM, 20), (signal.SIGKILL, 20)):
         if process.returncode is not None:
@@ -412,7 +425,9 @@ def clean_environment() -> dict[str, str]:
     own = {
         "NOWBRIDGE_PASSWORD": "admin",
         "NOWBRIDGE_CLIENT_SECRET": OAUTH_SECRET,
-        "NOWBRIDGE_POLL_SECONDS": f"{POLL_SECONDS:g}",
+        "NOWBRIDGE_ADMIN_PASSWORD": "admin",
+        "NOWBRIDGE_POLL_SECONDS": f"{BACKSTOP_SECONDS:g}",
+        "NOWBRIDGE_POLL_HOOKED_SECONDS": f"{BACKSTOP_SECONDS:g}",
         "PYTHONUNBUFFERED": "1",
     }
     return kept | own
@@ -446,8 +461,9 @@ def as_text(summary: Summary) -> Text:
         ),
         (
             "lag",
-            f"write to copy, polling every {summary.poll_seconds:g} s: p50 {seconds(summary.lag_p50)}, p95 {seconds(summary.lag_p95)}, p99 {seconds(summary.lag_p99)}",
+            f"write to copy, by hints: p50 {seconds(summary.lag_p50)}, p95 {seconds(summary.lag_p95)}, p99 {seconds(summary.lag_p99)}",
         ),
+        ("hints", f"{summary.lost_hints:,} lost (found by the poll, every {summary.poll_seconds:g} s)"),
         ("verified", f"{len(summary.tables)} tables by content: {'equal' if summary.equal else 'NOT EQUAL'}"),
         ("took", f"{summary.took_seconds:.0f} s"),
     ]
@@ -478,10 +494,10 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--home", type=Path, metavar="DIR", help="keep Nowbridge's home in this folder")
     parser.add_argument("--changes", type=int, default=2_500, metavar="N", help="with --once: how many changes (2,500)")
-    parser.add_argument("--rate", type=float, metavar="R", help="changes per second (75 with --once, else 20)")
+    parser.add_argument("--rate", type=float, metavar="R", help="changes per second (50 with --once, else 20)")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="save the last view as an SVG")
     options = parser.parse_args()
-    options.rate = options.rate or (75.0 if options.once else 20.0)
+    options.rate = options.rate or (50.0 if options.once else 20.0)
     if options.changes < 1 or options.rate <= 0:
         parser.error("--changes and --rate must be positive")
     return options

@@ -69,19 +69,21 @@ class Receiver:
         why = self._why_not(hook, time, signature, body)
         if why is None and hook.row is not None:
             told = [_told(message) for message in hint_message.read_body(body) if _concerns(message, hook.tables)]
-            now = self.clock()
-            async with self.database.transaction() as connection:
-                digest = hint_message.digest_of(signature)
-                if await hints.take_signature(connection, hook.row.connection_id, digest, now=now):
-                    if told and (first := hook.inactive & {one.rule_table for one in told}):
-                        since = now + timedelta(seconds=hook.row.clock_ahead)
-                        await hooks.activate(connection, hook.row.connection_id, first, since=since)
-                    if told:
-                        await hints.add(connection, hook.row.connection_id, told, now=now)
-                    return HTTPStatus.NO_CONTENT
+            if await self._keep(hook.row, hint_message.digest_of(signature), told, hook.inactive):
+                return HTTPStatus.NO_CONTENT
             why = "the same post came before"
         await self._refuse(hook, why or "there is no such connection with hooks")
         return HTTPStatus.UNAUTHORIZED
+
+    async def _keep(self, row: HookRow, digest: bytes, told: list[Told], inactive: frozenset[str]) -> bool:
+        """False: the same post was taken before."""
+        now = self.clock()
+        async with self.database.session() as connection:
+            taken = await hints.take(connection, row.connection_id, digest, told, now=now)
+            if taken and (first := inactive & {one.rule_table for one in told}):
+                since = now + timedelta(seconds=row.clock_ahead)
+                await hooks.activate(connection, row.connection_id, first, since=since)
+        return taken
 
     def _why_not(self, hook: _Known, time: str, signature: str, body: bytes) -> str | None:
         seconds = hint_message.seconds_of(time)

@@ -139,8 +139,10 @@ class HintReader:
             else:
                 again.append((hint, now + _wait(hint.tries, found.error)))
         async with self.database.transaction() as connection:
-            await hints.done(connection, done, now=now)
-            await hints.put_off(connection, again)
+            if done:
+                await hints.done(connection, done, now=now)
+            if again:
+                await hints.put_off(connection, again)
         return HintPass(len(taken), found.changed, found.removed, len(again), found.error)
 
     async def _read_some(self, table_id: int, some: Sequence[Hint], found: _Round) -> None:

@@ -41,54 +41,31 @@ class Hint:
     epoch: int
 
 
-async def take_signature(connection: Connection, connection_id: int, digest: bytes, *, now: datetime) -> bool:
-    """Remember a signature. False: it was taken before."""
-    cursor = await connection.execute(
-        "INSERT INTO nowbridge.hint_signature (connection_id, digest, seen_at) VALUES (%s, %s, %s)"
-        " ON CONFLICT DO NOTHING",
-        (connection_id, digest, now),
-    )
-    return cursor.rowcount == 1
+async def take(
+    connection: Connection, connection_id: int, digest: bytes, several: Collection[Told], *, now: datetime
+) -> bool:
+    """Keep the hints of one post, and wake who waits for them. False, and nothing is kept: a post with this signature was
+    taken before. A hint that tells nothing new of a record that was done is only counted.
 
-
-async def add(connection: Connection, connection_id: int, several: Collection[Told], *, now: datetime) -> None:
-    """Keep hints, and wake who waits for them when the caller's transaction commits. One that tells nothing new of a
-    record that was done is only counted.
+    One statement, because the instance's scheduler waits for the answer: each round trip costs its threads.
     """
-    for told in sorted(several, key=lambda told: (told.sys_id, told.table)):  # one order: no deadlocks
-        await connection.execute(
-            "INSERT INTO nowbridge.hint AS h (connection_id, table_name, sys_id, rule_table, mod_count, updated_on,"
-            "  deleted, received_at, last_at, next_try_at)"
-            " VALUES (%(connection)s, %(table)s, %(sys_id)s, %(rule)s, %(count)s, %(updated)s, %(deleted)s, %(now)s,"
-            "  %(now)s, %(now)s) ON CONFLICT (connection_id, sys_id, table_name) DO UPDATE SET"
-            "  rule_table = excluded.rule_table, last_at = excluded.last_at, arrivals = h.arrivals + 1,"
-            "  mod_count = CASE WHEN h.done_at IS NULL OR NOT h.deleted"
-            "    THEN greatest(h.mod_count, excluded.mod_count) ELSE excluded.mod_count END,"
-            "  updated_on = CASE WHEN h.done_at IS NULL OR NOT h.deleted"
-            "    THEN greatest(h.updated_on, excluded.updated_on) ELSE excluded.updated_on END,"
-            f"  deleted = CASE WHEN {_OLD_NEWS} THEN h.deleted ELSE excluded.deleted OR (h.deleted AND h.done_at IS NULL)"
-            "    END,"
-            f"  received_at = CASE WHEN h.done_at IS NULL OR {_OLD_NEWS} THEN h.received_at ELSE excluded.received_at END,"
-            f"  next_try_at = CASE WHEN {_OLD_NEWS} THEN h.next_try_at ELSE excluded.next_try_at END,"
-            f"  tries = CASE WHEN {_OLD_NEWS} THEN h.tries ELSE 0 END,"
-            f"  done_at = CASE WHEN {_OLD_NEWS} THEN h.done_at END",
-            {
-                "connection": connection_id,
-                "table": told.table,
-                "sys_id": told.sys_id,
-                "rule": told.rule_table,
-                "count": told.mod_count,
-                "updated": told.updated_on,
-                "deleted": told.deleted,
-                "now": now,
-            },
-        )
-        await connection.execute(
-            "DELETE FROM nowbridge.unhinted u USING nowbridge.replica_table t WHERE t.id = u.table_id"
-            " AND t.connection_id = %s AND u.sys_id = %s AND (u.mod_count IS NULL OR u.mod_count <= %s)",
-            (connection_id, told.sys_id, told.mod_count),
-        )
-    await connection.execute(f"NOTIFY {CHANNEL}")
+    told = _folded(several)
+    cursor = await connection.execute(
+        _TAKE,
+        {
+            "connection": connection_id,
+            "digest": digest,
+            "tables": [one.table for one in told],
+            "ids": [one.sys_id for one in told],
+            "rules": [one.rule_table for one in told],
+            "counts": [one.mod_count for one in told],
+            "times": [one.updated_on for one in told],
+            "deleted": [one.deleted for one in told],
+            "now": now,
+        },
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
 
 
 # Told of a record that is done: the same version or an older one, and no deletion on either side.
@@ -96,6 +73,51 @@ _OLD_NEWS = (
     "(h.done_at IS NOT NULL AND NOT h.deleted AND NOT excluded.deleted AND excluded.mod_count <= h.mod_count"
     " AND excluded.updated_on <= h.updated_on)"
 )
+_TAKE = (
+    "WITH taken AS (INSERT INTO nowbridge.hint_signature (connection_id, digest, seen_at)"
+    "   VALUES (%(connection)s, %(digest)s, %(now)s) ON CONFLICT DO NOTHING RETURNING 1),"
+    " told AS (SELECT t.* FROM taken, unnest(%(tables)s::text[], %(ids)s::text[], %(rules)s::text[],"
+    "   %(counts)s::integer[], %(times)s::timestamptz[], %(deleted)s::boolean[])"
+    "   AS t(table_name, sys_id, rule_table, mod_count, updated_on, deleted)),"
+    " kept AS (INSERT INTO nowbridge.hint AS h (connection_id, table_name, sys_id, rule_table, mod_count, updated_on,"
+    "    deleted, received_at, last_at, next_try_at)"
+    "   SELECT %(connection)s, t.*, %(now)s, %(now)s, %(now)s FROM told t ORDER BY t.sys_id, t.table_name"
+    "   ON CONFLICT (connection_id, sys_id, table_name) DO UPDATE SET"
+    "    rule_table = excluded.rule_table, last_at = excluded.last_at, arrivals = h.arrivals + 1,"
+    "    mod_count = CASE WHEN h.done_at IS NULL OR NOT h.deleted"
+    "      THEN greatest(h.mod_count, excluded.mod_count) ELSE excluded.mod_count END,"
+    "    updated_on = CASE WHEN h.done_at IS NULL OR NOT h.deleted"
+    "      THEN greatest(h.updated_on, excluded.updated_on) ELSE excluded.updated_on END,"
+    f"    deleted = CASE WHEN {_OLD_NEWS} THEN h.deleted"
+    "      ELSE excluded.deleted OR (h.deleted AND h.done_at IS NULL) END,"
+    f"    received_at = CASE WHEN h.done_at IS NULL OR {_OLD_NEWS} THEN h.received_at ELSE excluded.received_at END,"
+    f"    next_try_at = CASE WHEN {_OLD_NEWS} THEN h.next_try_at ELSE excluded.next_try_at END,"
+    f"    tries = CASE WHEN {_OLD_NEWS} THEN h.tries ELSE 0 END,"
+    f"    done_at = CASE WHEN {_OLD_NEWS} THEN h.done_at END),"
+    " late AS (DELETE FROM nowbridge.unhinted u USING nowbridge.replica_table r, told t"
+    "   WHERE r.id = u.table_id AND r.connection_id = %(connection)s AND u.sys_id = t.sys_id"
+    "     AND (u.mod_count IS NULL OR u.mod_count <= t.mod_count))"
+    f" SELECT count(*), pg_notify('{CHANNEL}', '') FROM taken"
+)
+
+
+def _folded(several: Collection[Told]) -> list[Told]:
+    """One of each record, the newest version of each, in one order for all, so that nobody waits for nobody."""
+    by_record: dict[tuple[str, str], Told] = {}
+    for told in several:
+        key = (told.sys_id, told.table)
+        held = by_record.setdefault(key, told)
+        counts = [one.mod_count for one in (held, told) if one.mod_count is not None]
+        times = [one.updated_on for one in (held, told) if one.updated_on is not None]
+        by_record[key] = Told(
+            told.table,
+            told.sys_id,
+            told.rule_table,
+            max(counts, default=None),
+            max(times, default=None),
+            held.deleted or told.deleted,
+        )
+    return [by_record[key] for key in sorted(by_record)]
 
 
 async def claim(
