@@ -74,17 +74,20 @@ def _points(column: ReplicaColumn) -> bool:
 def encode_page(layout: Layout, page: Page, labels: Labels) -> Iterator[bytes]:
     """A page as COPY text, a batch at a time. Raises KeyError when it points at a record that `labels` lack, ValueError at a misfit."""
     batches = (dict(zip(page.fields, columns, strict=True)) for columns in page.batches(BATCH))
-    return (encode(copy_columns(layout, batch, len(batch["sys_id"]), labels)) for batch in batches)
+    columns = layout.loaded
+    return (encode(_copied(columns, batch, len(batch["sys_id"]), labels)) for batch in batches)
 
 
 def copy_columns(layout: Layout, page: Mapping[str, Texts], rows: int, labels: Labels) -> list[Texts]:
     """One sequence of COPY fields, unescaped, for each of `layout.loaded`. A source column that the page lacks (the
     account may not read it) is NULL throughout. Raises as `encode_page`.
     """
+    return _copied(layout.loaded, page, rows, labels)
+
+
+def _copied(columns: Sequence[ReplicaColumn], page: Mapping[str, Texts], rows: int, labels: Labels) -> list[Texts]:
     empty = [""] * rows
-    return [
-        _column(column, page[column.source], labels) if column.source in page else empty for column in layout.loaded
-    ]
+    return [_column(column, page[column.source], labels) if column.source in page else empty for column in columns]
 
 
 def encode(columns: Sequence[Texts]) -> bytes:
