@@ -224,6 +224,12 @@ def allowed(name: str) -> str:
     return f"{unit} {low} {high}"
 
 
+def checked_number(name: str, text: str) -> float:
+    """The value of a setting that is a number. Raises Stop `settings.value` with what is allowed."""
+    value: float = _checked(name, text, name, strict=False)
+    return value
+
+
 def description(name: str) -> str:
     metas, _ = _taken_apart(_hints()[name])
     return next(meta.description for meta in metas if meta.description)

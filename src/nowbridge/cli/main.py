@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from nowbridge.cli import (
     adopt,
     check,
+    configure,
     connect,
     deletes,
     hooks,
@@ -127,6 +128,9 @@ _add(init.init, init.EXAMPLES)
 _add(connect.connect, connect.EXAMPLES)
 _add(check.check, check.EXAMPLES)
 _add(replicate.replicate, replicate.EXAMPLES)
+_add(configure.plan, configure.PLAN_EXAMPLES)
+_add(configure.apply, configure.APPLY_EXAMPLES)
+_add(configure.export, configure.EXPORT_EXAMPLES)
 _add(up.up, up.UP_EXAMPLES)
 _add(up.serve, up.SERVE_EXAMPLES)
 _add(up.worker, up.WORKER_EXAMPLES)

@@ -172,6 +172,11 @@ async def note_away(connection: Connection, connection_id: int, error: dict[str,
     )
 
 
+async def forget(connection: Connection, connection_id: int) -> None:
+    """Of a connection without tables."""
+    await connection.execute("DELETE FROM nowbridge.connection WHERE id = %s", (connection_id,))
+
+
 async def likeness(connection: Connection, connection_id: int) -> tuple[dict[str, str], datetime | None]:
     """What the instance called itself when it was last known, and when that was."""
     cursor = await connection.execute(

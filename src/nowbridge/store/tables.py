@@ -148,6 +148,11 @@ async def set_phase(connection: Connection, table_id: int, phase: str, *, now: d
     )
 
 
+async def forget(connection: Connection, table_id: int) -> None:
+    """The table is no longer replicated; it stays in Postgres as it is."""
+    await connection.execute("DELETE FROM nowbridge.replica_table WHERE id = %s", (table_id,))
+
+
 async def note_unprepared(connection: Connection, connection_id: int, error: NowbridgeError) -> None:
     """Keep for `nowbridge status` why the connection's planned tables could not be prepared."""
     await connection.execute(
