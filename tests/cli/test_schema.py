@@ -53,3 +53,27 @@ def test_a_contract_is_set_and_a_stopped_table_is_accepted(loaded: Program, data
     assert "are accepted" in accepted.err
     assert loaded.run("schema", "--json").json["tables"][0]["stopped"]["accepted"] is True
     assert "[table.not_replicated]" in loaded.run("schema", "problem").err
+
+
+async def test_columns_names_and_contract_are_chosen_when_a_table_is_added(
+    program: Program, account: RunningServer, database_dsn: str
+) -> None:
+    await program.store_connection(account.url)
+    assert program.run("replicate", "incident", "--columns", "problem:number").code == 2
+    assert program.run("replicate", "incident", "--contract", "incident:melt").code == 2
+    refused = program.run("replicate", "incident", "--without", "incident:no_such_column")
+    assert (refused.code, "[columns.unknown]" in refused.err) == (3, True)
+    ran = program.run(
+        *("replicate", "incident", "--columns", "incident:number,category=kind", "--contract", "incident:discard")
+    )
+    assert ran.code == 0, ran.err
+    with psycopg.connect(database_dsn) as connection:
+        found = connection.execute(
+            "SELECT array_agg(column_name::text) FROM information_schema.columns"
+            " WHERE table_name = 'incident' AND table_schema = 'public' AND column_name NOT LIKE 'sys_%'"
+        ).fetchone()
+    assert found is not None
+    assert set(found[0]) == {"number", "kind", "kind__value"}
+    line = program.run("schema", "--json").json["tables"][0]
+    assert line["contract"] == "discard"
+    assert line["selection"] == {"include": ["number", "category"], "names": {"category": "kind"}}

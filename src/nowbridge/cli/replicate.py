@@ -25,6 +25,7 @@ EXAMPLES = examples(
     "nowbridge replicate --preset itsm",
     "nowbridge replicate incident problem sys_user=user",
     "nowbridge replicate incident --query 'incident:active=true^priority<=2'",
+    "nowbridge replicate incident --columns incident:number,state,category=kind --contract incident:freeze",
     "nowbridge replicate cmdb_ci --detach",
 )
 _SPEC = re.compile(r"([A-Za-z][A-Za-z0-9_]*)(?:=([a-z_][a-z0-9_]*))?")
@@ -46,6 +47,26 @@ def replicate(  # noqa: PLR0913 - one parameter per option
         list[str] | None,
         typer.Option(metavar="NAME", help=f"A set of tables: {', '.join(PRESETS)}.", show_default=False),
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TABLE:COLUMN[=NAME],...",
+            help="Copy only these columns; NAME is what one is called here. `*` stands for all others.",
+            show_default=False,
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TABLE:COLUMN,...", help="Leave these columns out.", show_default=False),
+    ] = None,
+    contract: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TABLE:NAME",
+            help="When columns change: evolve, freeze or discard (see `nowbridge schema`).",
+            show_default=False,
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--detach", help="Watch the first load, or only order it.")] = True,
     connection: ConnectionName = None,
     as_json: AsJson = False,
@@ -56,7 +77,7 @@ def replicate(  # noqa: PLR0913 - one parameter per option
     this command does the work itself until everything is loaded; `nowbridge up` then follows the changes. Tables
     that are replicated already are left as they are.
     """
-    specs = _specs(tables or [], query or [], preset or [])
+    specs = _shaped(_specs(tables or [], query or [], preset or []), columns or [], without or [], contract or [])
     settings = settings_of(context)
     loaded = run(_replicate(settings, specs, connection, wait=wait, as_json=as_json))
     if not loaded:
@@ -81,6 +102,42 @@ def _specs(tables: list[str], queries: list[str], presets: list[str]) -> list[Ta
     if strange := filters.keys() - specs.keys():
         raise typer.BadParameter(f"{min(strange)} is not among the tables", param_hint="--query")
     return list(specs.values())
+
+
+def _shaped(specs: list[TableSpec], columns: list[str], without: list[str], contracts: list[str]) -> list[TableSpec]:
+    """The tables with the columns and contracts that were asked for."""
+    from nowbridge.replica.layout import Selection
+
+    wanted = {table: [one.partition("=") for one in names] for table, names in _lists(columns, "--columns").items()}
+    unwanted = _lists(without, "--without")
+    terms = {table: names[0] for table, names in _lists(contracts, "--contract").items()}
+    if wrong := [name for name in terms.values() if name not in ("evolve", "freeze", "discard")]:
+        raise typer.BadParameter(f"{wrong[0]}: there is evolve, freeze, discard", param_hint="--contract")
+    if strange := (wanted.keys() | unwanted.keys() | terms.keys()) - {spec.source for spec in specs}:
+        raise typer.BadParameter(f"{min(strange)} is not among the tables", param_hint="--columns")
+    shaped = []
+    for spec in specs:
+        chosen = wanted.get(spec.source, [])
+        every = any(column == "*" for column, _, _ in chosen)
+        selection = Selection(
+            include=() if every else tuple(column for column, _, _ in chosen),
+            exclude=tuple(unwanted.get(spec.source, ())),
+            names={column: name for column, _, name in chosen if name},
+        )
+        shaped.append(replace(spec, columns=selection, contract=terms.get(spec.source, "evolve")))
+    return shaped
+
+
+def _lists(entries: list[str], option: str) -> dict[str, list[str]]:
+    """`TABLE:one,two` as {table: [one, two]}."""
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        table, colon, names = entry.partition(":")
+        listed = [name.strip() for name in names.split(",") if name.strip()]
+        if not colon or not listed:
+            raise typer.BadParameter(f"{entry}: write TABLE:NAME,...", param_hint=option)
+        found.setdefault(table, []).extend(listed)
+    return found
 
 
 def _filter(entry: str) -> tuple[str, str]:
