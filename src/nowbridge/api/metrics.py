@@ -64,7 +64,6 @@ def families(found: Figures, now: datetime) -> list[Family]:
         ((("instance", c.url), ("subject", c.subject), ("purpose", c.purpose)), c.calls, c.failures, c.refused)
         for c in found.calls
     ]
-    hinted = [((("schema", h.relation.schema), ("table", h.relation.name)), h) for h in found.losses]
     budgets = [((("instance", b.url),), b) for b in found.budgets]
     return [
         _up(1),
@@ -92,6 +91,23 @@ def families(found: Figures, now: datetime) -> list[Family]:
             "table_value_issues", "gauge", "Values that did not fit.", tuple((ls, t.value_issues) for ls, t in tables)
         ),
         Family("table_changes_total", "counter", "Changes applied.", tuple((ls, t.changes) for ls, t in tables)),
+        *_of_hints(found),
+        Family("calls_total", "counter", "Calls to the instance.", tuple((ls, n) for ls, n, _, _ in calls)),
+        Family(
+            "call_failures_total", "counter", "Calls without a usable answer.", tuple((ls, n) for ls, _, n, _ in calls)
+        ),
+        Family("calls_refused_total", "counter", "Calls answered 429.", tuple((ls, n) for ls, _, _, n in calls)),
+        Family("requests_in_flight", "gauge", "Requests on the wire.", tuple((ls, b.in_flight) for ls, b in budgets)),
+        Family(
+            "requests_allowed", "gauge", "Requests at a time, as of now.", tuple((ls, b.allowed) for ls, b in budgets)
+        ),
+    ]
+
+
+def _of_hints(found: Figures) -> list[Family]:
+    """Of tables with hooks: what told of their changes in the last 24 hours."""
+    hinted = [((("schema", h.relation.schema), ("table", h.relation.name)), h) for h in found.losses]
+    return [
         Family(
             "table_hinted_changes",
             "gauge",
@@ -109,15 +125,6 @@ def families(found: Figures, now: datetime) -> list[Family]:
             "gauge",
             "Changes of the last 24 hours that no hint had told of.",
             tuple((ls, h.lost) for ls, h in hinted),
-        ),
-        Family("calls_total", "counter", "Calls to the instance.", tuple((ls, n) for ls, n, _, _ in calls)),
-        Family(
-            "call_failures_total", "counter", "Calls without a usable answer.", tuple((ls, n) for ls, _, n, _ in calls)
-        ),
-        Family("calls_refused_total", "counter", "Calls answered 429.", tuple((ls, n) for ls, _, _, n in calls)),
-        Family("requests_in_flight", "gauge", "Requests on the wire.", tuple((ls, b.in_flight) for ls, b in budgets)),
-        Family(
-            "requests_allowed", "gauge", "Requests at a time, as of now.", tuple((ls, b.allowed) for ls, b in budgets)
         ),
     ]
 

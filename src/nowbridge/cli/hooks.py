@@ -12,7 +12,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -22,14 +21,14 @@ import typer
 from nowbridge.cli.entry import AsJson, ConnectionName, examples, open_database, run, settings_of
 
 if TYPE_CHECKING:
+    from nowbridge.cli.hooks_shown import Line
     from nowbridge.servicenow.hook_rule import Rule
     from nowbridge.servicenow.hooks import Done
     from nowbridge.servicenow.instance import Instance
     from nowbridge.settings import Settings
     from nowbridge.store.connections import ConnectionRow
     from nowbridge.store.database import Connection, Database
-    from nowbridge.store.hooks import HookRow, HookTable
-    from nowbridge.store.loss import Loss
+    from nowbridge.store.hooks import HookRow
     from nowbridge.store.tables import TableRow
 
 INSTALL_EXAMPLES = examples(
@@ -109,7 +108,9 @@ def install(  # noqa: PLR0913 - one parameter per option
     settings = settings_of(context)
     admin = _admin(admin_user, from_stdin=password_stdin)
     order = _Order(connection, tuple(tables or ()), url, force=force, new_secret=new_secret)
-    _show_done(run(_install(settings, order, admin)), as_json=as_json)
+    from nowbridge.cli import hooks_shown as shown
+
+    shown.show_done(run(_install(settings, order, admin)), as_json=as_json)
 
 
 @app.command(epilog=STATUS_EXAMPLES)
@@ -129,7 +130,9 @@ def status(
     """
     settings = settings_of(context)
     admin = _admin(admin_user, from_stdin=password_stdin) if admin_user or password_stdin else None
-    _show_status(run(_status(settings, connection, admin)), as_json=as_json)
+    from nowbridge.cli import hooks_shown as shown
+
+    shown.show_status(run(_status(settings, connection, admin)), as_json=as_json)
 
 
 @app.command(epilog=REMOVE_EXAMPLES)
@@ -148,7 +151,9 @@ def remove(
     """
     settings = settings_of(context)
     admin = _admin(admin_user, from_stdin=password_stdin)
-    _show_done(run(_remove(settings, connection, tuple(tables or ()), admin)), as_json=as_json)
+    from nowbridge.cli import hooks_shown as shown
+
+    shown.show_done(run(_remove(settings, connection, tuple(tables or ()), admin)), as_json=as_json)
 
 
 @app.command(epilog=EXPORT_EXAMPLES)
@@ -184,18 +189,6 @@ class _Order:
     new_secret: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One table as `hooks status` shows it. `rule` is what stands in the instance, None when that could not be seen."""
-
-    table: str
-    covered_by: str | None
-    rule: Rule | None
-    installed: HookTable | None
-    loss: Loss | None
-    seen: bool
-
-
 async def _install(settings: Settings, order: _Order, admin: Admin) -> list[Done]:
     from nowbridge import wiring
     from nowbridge.servicenow import hook_rule, hooks
@@ -221,8 +214,9 @@ async def _install(settings: Settings, order: _Order, admin: Admin) -> list[Done
     return done
 
 
-async def _status(settings: Settings, name: str | None, admin: Admin | None) -> list[_Line]:
+async def _status(settings: Settings, name: str | None, admin: Admin | None) -> list[Line]:
     from nowbridge import wiring
+    from nowbridge.cli.hooks_shown import Line
     from nowbridge.store import hooks as store
     from nowbridge.store import loss, tables
 
@@ -240,7 +234,7 @@ async def _status(settings: Settings, name: str | None, admin: Admin | None) -> 
         covering = store.covering(_lineage(table), hooked)
         rule = next((rules[name] for name in _lineage(table) if name in rules), None)
         told = covering.table if covering is not None else rule.table if rule is not None else None
-        lines.append(_Line(table.source, told, rule, covering, losses.get(table.relation), seen=standing is not None))
+        lines.append(Line(table.source, told, rule, covering, losses.get(table.relation), seen=standing is not None))
     return lines
 
 
@@ -448,62 +442,3 @@ async def _seen(settings: Settings, row: ConnectionRow, hook: HookRow, admin: Ad
         if not refused.code.startswith(("rights.", "hooks.rights", "query.rights")):
             raise
         return None
-
-
-def _show_done(done: Sequence[Done], *, as_json: bool) -> None:
-    from nowbridge.cli import screen
-
-    if as_json:
-        screen.print_json({"done": [{"what": one.what, "done": one.done} for one in done]})
-        return
-    for one in done:
-        screen.output().print(f"{one.what:45} {one.done}", markup=False)
-    if any(one.done.startswith("kept: ") for one in done):
-        screen.say("What somebody has edited was left alone; --force puts it back.", "yellow")
-
-
-def _show_status(lines: Sequence[_Line], *, as_json: bool) -> None:
-    from nowbridge import wiring
-    from nowbridge.cli import screen
-
-    now = wiring.now()
-    if as_json:
-        screen.print_json({"tables": [_as_json(line, now) for line in lines]})
-        return
-    shown = screen.columns("table", "told by", "rule", "version", "last hint", "changes/day", "lost", "hints")
-    for line in lines:
-        loss, last = line.loss, line.loss.last_hint_at if line.loss else None
-        shown.add_row(
-            line.table,
-            line.covered_by or "-",
-            _rule_state(line),
-            str(line.rule.version if line.rule else line.installed.version if line.installed else "-"),
-            f"{screen.ago(now - last)} ago" if last else "-",
-            screen.count(loss.changes if loss else None),
-            f"{loss.lost:,} ({loss.share:.1%})" if loss else "-",
-            loss.state(now) if loss else "-",
-        )
-    screen.output().print(shown)
-
-
-def _rule_state(line: _Line) -> str:
-    """What stands in the instance; where that could not be seen, what was installed."""
-    if line.seen:
-        return line.rule.state.value if line.rule is not None else "missing"
-    return "installed" if line.installed is not None else "missing"
-
-
-def _as_json(line: _Line, now: datetime) -> dict[str, object]:
-    loss = line.loss
-    return {
-        "table": line.table,
-        "told_by": line.covered_by,
-        "rule": _rule_state(line),
-        "seen": line.seen,
-        "active": line.rule.values["active"] == "true" if line.rule is not None else None,
-        "version": line.rule.version if line.rule else line.installed.version if line.installed else None,
-        "last_hint_at": loss.last_hint_at if loss else None,
-        "changes": loss.changes if loss else None,
-        "lost": loss.lost if loss else None,
-        "hints": loss.state(now) if loss else None,
-    }
