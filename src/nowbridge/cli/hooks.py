@@ -41,7 +41,12 @@ REMOVE_EXAMPLES = examples("nowbridge hooks remove --admin-user admin", "nowbrid
 EXPORT_EXAMPLES = examples("nowbridge hooks export nowbridge-hooks.xml --url https://bridge.example.com/hooks/acme")
 
 app = typer.Typer(
-    no_args_is_help=True, help="Business Rules that tell of changes at once: put them in, look, take away."
+    no_args_is_help=True,
+    help="Have the instance tell of changes at once, by Business Rules of its own: put them in, look at them, take them away.",
+    epilog=examples(
+        "nowbridge hooks install --url https://bridge.example.com/hooks/acme --admin-user admin",
+        "nowbridge hooks status",
+    ),
 )
 
 _PASSWORD = "NOWBRIDGE_ADMIN_PASSWORD"  # noqa: S105 - the variable's name
