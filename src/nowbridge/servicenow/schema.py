@@ -53,6 +53,9 @@ _COLUMN_FIELDS: Final = (
     "default_value",
 )
 _CHOICE_FIELDS: Final = ("sys_id", "name", "element", "value", "label", "dependent_value", "language", "inactive")
+_TIME_OR_ID: Final = re.compile(r"\d{4}-\d\d-\d\d|[0-9a-f]{32}")
+_TAGS: Final = "sys_tags"  # comes with whole records, is no column and cannot be asked for
+_WITH_CHOICES: Final = frozenset({"string", "integer", "choice"})
 _LINKED_TABLE: Final = re.compile(r"/table/([^/?]+)")
 
 
@@ -97,9 +100,26 @@ async def displays(instance: Instance, tables: Sequence[str]) -> dict[str, str |
     for usual in ("display=true", one_of("element", ("number", "name"))):
         rows += (await _readable(instance, "sys_dictionary", list(_by_names(names, usual)), _COLUMN_FIELDS))[0]
     entries = _by_table(rows)
-    return {
+    found = {
         table: display_column(line, merge_entries(_own(line, entries)), entries) for table, line in lineages.items()
     }
+    for table in tables:
+        if not any(name in entries for name in lineages[table]):  # the dictionary is closed: what a record shows
+            found[table] = await _shown_display(instance, table)
+    return found
+
+
+async def _shown_display(instance: Instance, table: str) -> str | None:
+    """The usual display column that a record of the table has."""
+    usual = ("name", "number")
+    try:
+        answer = await read_page(instance, table, PageRequest("", 1), usual)
+    except (Stop, Park) as error:
+        if not _lacks_rights(error) and error.code not in {"table.unknown", "query.refused"}:
+            raise
+        return None
+    page = PageDecoder(usual).decode(answer.body)
+    return next((name for name in usual if page.rows and page.column(name)[0] is not ABSENT), None)
 
 
 async def choices(instance: Instance, tables: Iterable[str], *, language: str = "en") -> list[Choice]:
@@ -305,14 +325,22 @@ async def _sampled(instance: Instance, table: str) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     for record in msgspec.json.decode(answer.body)["result"]:
         for name, cell in record.items():
-            if columns.get(name) is None or columns[name].reference is None:
+            if name == _TAGS:
+                continue
+            known = columns.get(name)
+            if known is None or (known.reference is None and known.choice is ChoiceMode.NONE):
                 columns[name] = _seen(table, name, cell)
     return columns
 
 
 def _referring(documented: Column, seen: Column | None) -> Column:
-    """A documented column, with the table that its references lead to in the records (the document does not tell)."""
-    return documented if seen is None else replace(documented, reference=seen.reference)
+    """A documented column, with the table that its references lead to in the records, and whether they show something
+    else than they hold (the document tells neither).
+    """
+    if seen is None:
+        return documented
+    choice = seen.choice if documented.internal_type in _WITH_CHOICES else ChoiceMode.NONE
+    return replace(documented, reference=seen.reference, choice=choice)
 
 
 def _seen(table: str, name: str, cell: Any) -> Column:  # noqa: ANN401  (whatever JSON the instance sent)
@@ -323,7 +351,20 @@ def _seen(table: str, name: str, cell: Any) -> Column:  # noqa: ANN401  (whateve
         internal_type="reference" if linked else "string",
         defined_on=table,
         reference=linked[1] if linked else None,
+        choice=ChoiceMode.DROPDOWN if not linked and _reads_otherwise(cell) else ChoiceMode.NONE,
     )
+
+
+def _reads_otherwise(cell: object) -> bool:
+    """Whether people read a word for what is stored, as they do for a choice: not a time in their own zone, a number
+    with separators, a name for an id, or `(value)` for what is in no list.
+    """
+    match cell:
+        case {"value": str(value), "display_value": str(shown)} if value and shown:
+            plain = _TIME_OR_ID.match(value) or shown.replace(",", "") == value.replace(",", "")
+            return not plain and shown != f"({value})"
+        case _:
+            return False
 
 
 async def _readable(

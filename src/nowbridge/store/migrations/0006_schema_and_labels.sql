@@ -68,6 +68,9 @@ ALTER TABLE nowbridge.label_source
     ADD COLUMN calls       bigint NOT NULL DEFAULT 0,
     ADD COLUMN last_error  jsonb;
 
+INSERT INTO nowbridge.label_source (connection_id, table_name, listed_at)
+    SELECT id, '(choices)', transaction_timestamp() FROM nowbridge.connection ON CONFLICT DO NOTHING;
+
 -- A change of a choice's words: of the value `key` of this column. NULL: of the record `key`.
 ALTER TABLE nowbridge.label_change ADD COLUMN column_name text;
 
