@@ -30,7 +30,7 @@ async def where(bench: Bench) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-@pytest.mark.req("H39")
+@pytest.mark.req("S32")
 async def test_it_moves_from_table_to_table_and_is_no_deletion(bench: Bench) -> None:
     await loaded(bench)
     assert await where(bench) == {

@@ -12,7 +12,7 @@ RECENT = "sys_created_onRELATIVEGT@hour@ago@2"
 FIXED = "active=true^priority<=2^NQcategory=network"
 
 
-@pytest.mark.req("S36")
+@pytest.mark.req("S66")
 async def test_a_filter_goes_out_as_it_was_written(bench: Bench) -> None:
     bench.make_incidents(20, active="true", priority="1")
     bench.twin.instance.calls.clear()
