@@ -119,7 +119,11 @@ async def _grant_writing(connection: Connection, table_id: int, table: Relation,
         return
     settable = [name for stored, shown, fixed in columns if not fixed for name in (stored, shown) if name is not None]
     listed = sql.SQL(", ").join(map(sql.Identifier, settable))
-    new = sql.SQL(", ").join(map(sql.Identifier, ["sys_id", *(c for c in settable if c != "sys_id")]))
+    # An ORM names every column of a new row, those that only ServiceNow sets as NULL; a value there is refused (guard).
+    every = dict.fromkeys(
+        name for stored, shown, _ in columns for name in ("sys_id", stored, shown) if name is not None
+    )
+    new = sql.SQL(", ").join(map(sql.Identifier, every))
     for statement in (
         sql.SQL("REVOKE INSERT, UPDATE ON {} FROM {}").format(table.identifier, role),
         sql.SQL("GRANT INSERT ({}) ON {} TO {}").format(new, table.identifier, role),

@@ -21,6 +21,7 @@ from nowbridge.store.ddl import Relation
 
 PATH = sql.SQL("SET search_path = pg_catalog, nowbridge, pg_temp")
 WIRE = sql.SQL("SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'iso_8601'")
+NEW_ID = sql.SQL("replace(gen_random_uuid()::text, '-', '')")
 MOST_ARGUMENTS = 90  # of one function call; Postgres takes 100
 
 
@@ -75,6 +76,7 @@ async def make(connection: Connection, table: WriteTable, owner: str) -> None:
         )
     for statement in _triggers(table, owner):
         await connection.execute(statement)
+    await _default_key(connection, table)
     await connection.execute("DELETE FROM nowbridge.write_column WHERE table_id = %s", (table.id,))
     async with connection.cursor() as cursor:
         await cursor.executemany(
@@ -95,6 +97,18 @@ async def make(connection: Connection, table: WriteTable, owner: str) -> None:
                 )
                 for column in table.columns
             ],
+        )
+
+
+async def _default_key(connection: Connection, table: WriteTable) -> None:
+    """The catalogue says that new rows get a sys_id, so that an ORM that reflects the table does not ask for one."""
+    cursor = await connection.execute(
+        "SELECT FROM pg_attribute WHERE attrelid = %s::regclass AND attname = 'sys_id' AND NOT atthasdef",
+        (table.relation.identifier.as_string(),),
+    )
+    if await cursor.fetchone() is not None:
+        await connection.execute(
+            sql.SQL("ALTER TABLE {} ALTER COLUMN sys_id SET DEFAULT {}").format(table.relation.identifier, NEW_ID)
         )
 
 
@@ -161,11 +175,11 @@ def _settle(table: WriteTable) -> sql.Composed:
     body = sql.SQL(
         "DECLARE s record; BEGIN"
         " IF TG_OP = 'INSERT' THEN"
-        "   NEW.sys_id := coalesce(NEW.sys_id, replace(gen_random_uuid()::text, '-', ''));"
+        "   NEW.sys_id := coalesce(nullif(NEW.sys_id, ''), {new_id});"  # '' is what Django gives for a key that is not set
         " END IF;"
         " {}"
         " RETURN NEW; END"
-    ).format(sql.SQL(" ").join([_settle_column(table, c) for c in labelled]))
+    ).format(sql.SQL(" ").join([_settle_column(table, c) for c in labelled]), new_id=NEW_ID)
     return _function(_name("settle", table), "() RETURNS trigger", [PATH], body)
 
 
