@@ -11,10 +11,11 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -34,14 +35,15 @@ from nowbridge.replica.upkeep import Upkeep
 from nowbridge.servicenow import auth as auths
 from nowbridge.servicenow.instance import Instance
 from nowbridge.settings import Settings
-from nowbridge.store import connections, embedded, migrate, provision
+from nowbridge.store import backup, connections, embedded, migrate, provision
+from nowbridge.store import sealed as sealed_store
 from nowbridge.store.budget import SharedBudget
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Connection, Database, translated
 from nowbridge.store.hooks import HookRow
 from nowbridge.store.leases import Holder
 from nowbridge.store.notices import Notice
-from nowbridge.store.secrets import Keyring
+from nowbridge.store.secrets import Keyring, key_of
 from nowbridge.store.tables import TableRow
 from nowbridge.transport import mail
 from nowbridge.transport.budget import Purpose
@@ -161,6 +163,69 @@ def find_database(settings: Settings, *, upgrade: bool = False) -> str:
 
 def keyring(settings: Settings) -> Keyring:
     return Keyring.open(settings.key_path)
+
+
+async def rotate_keys(settings: Settings, database: Database, told: Callable[[str], None] = lambda _: None) -> int:
+    """A new master key, everything sealed anew under it, the old one forgotten. `told` hears of each step. What was broken
+    off goes on where it stood: while the file holds several keys, no further one is made. Returns how many values were
+    sealed anew.
+    """
+    ring = keyring(settings)
+    if len(ring.held) == 1:
+        ring = Keyring.renew(settings.key_path)
+        told(f"new key {ring.current}")
+    number = 0
+    while True:
+        async with database.transaction() as connection:
+            old = [one for one in await sealed_store.every(connection) if key_of(one.value) != ring.current]
+        if not old:
+            break
+        for one in old:
+            context = _context(one.place, one.mark) if one.kind == "connection" else _hook_context(one.place, one.mark)
+            anew = ring.seal(ring.unseal(one.value, context), context)
+            async with database.transaction() as connection:
+                number += await sealed_store.exchange(connection, one, anew)
+            told(f"{one.kind} {one.place}")
+    Keyring.forget_old(settings.key_path)
+    told("the old key is forgotten")
+    return number
+
+
+def back_up(settings: Settings, file: Path, *, with_rows: bool, with_key: bool) -> backup.Manifest:
+    """Raises Stop `backup.file`."""
+    dsn = find_database(settings)
+    lines = settings.key_path.read_bytes() if with_key else b""
+    return backup.make(dsn, file, backup.Order(version("nowbridge"), now().isoformat(), with_rows, lines))
+
+
+def restore(settings: Settings, file: Path, *, without_key: bool) -> backup.Manifest:
+    """Into this home's database, which must hold nothing yet. The keys of the file, if any, are added to this home's.
+    Raises Stop `backup.key` where the credentials could not be opened here.
+    """
+    manifest, lines = backup.read_manifest(file)
+    Path(settings.home).mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = not settings.key_path.exists()
+    if made and not lines and manifest.keys and not without_key:
+        raise _no_key(manifest.keys, "this home has no master key")
+    if made:
+        Keyring.create(settings.key_path)
+    ring = Keyring.add(settings.key_path, lines.split())
+    if not without_key and (missing := sorted({*manifest.keys} - {*ring.held})):
+        raise _no_key(missing, f"{settings.key_path} holds {', '.join(ring.held)}")
+    dsn = start_database(settings)
+    backup.restore(dsn, file, manifest, now=now().isoformat(timespec="seconds"))
+    install(dsn)
+    reader_dsn(settings, dsn)
+    return manifest
+
+
+def _no_key(keys: Sequence[str], answered: str) -> Stop:
+    return Stop(
+        "backup.key",
+        asked=f"open the backup's credentials, which are sealed with the key {', '.join(keys)}",
+        answered=f"the key is not in the backup, and {answered}",
+        hint="Put the original's master.key into this home first; or restore --without-key and connect again.",
+    )
 
 
 def pace_of(settings: Settings) -> Pace:

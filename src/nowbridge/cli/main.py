@@ -14,12 +14,14 @@ from typer.core import TyperGroup
 
 from nowbridge.cli import (
     adopt,
+    backups,
     check,
     configure,
     connect,
     deletes,
     hooks,
     init,
+    keys,
     notices,
     pause,
     psql,
@@ -139,9 +141,12 @@ _add(status.status, status.EXAMPLES)
 _add(notices.notices, notices.EXAMPLES)
 _add(pause.pause, pause.PAUSE_EXAMPLES)
 _add(pause.resume, pause.RESUME_EXAMPLES)
+_add(backups.backup, backups.BACKUP_EXAMPLES)
+_add(backups.restore, backups.RESTORE_EXAMPLES)
 _add(verify.verify, verify.EXAMPLES)
 _add(adopt.adopt, adopt.EXAMPLES)
 _add(deletes.deletes, deletes.EXAMPLES)
 _add_group(hooks.app, "hooks")
+_add_group(keys.app, "keys")
 _add(schema.schema, schema.EXAMPLES)
 _add(psql.psql, psql.EXAMPLES, passes_on=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nowbridge.store.tables import TableRow
 
 PAUSE_EXAMPLES = examples("nowbridge pause incident", "nowbridge pause --all")
-RESUME_EXAMPLES = examples("nowbridge resume incident", "nowbridge resume --all")
+RESUME_EXAMPLES = examples("nowbridge resume incident", "nowbridge resume --all", "nowbridge resume --restored")
 
 Tables = Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="Tables, by either of their names.")]
 
@@ -38,12 +38,20 @@ def resume(
     tables: Tables = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="All tables.")] = False,
+    restored: Annotated[
+        bool, typer.Option("--restored", help="The original of this restored copy does not run any more.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with paused tables from where they stood.
+    """Go on with paused tables from where they stood, or with a restored copy.
 
     Also after a failure that somebody has mended: what waits for its next try is tried at once.
     """
+    if restored:
+        if tables or every:
+            raise typer.BadParameter("it goes alone", param_hint="--restored")
+        _show(run(_confirm_restored(settings_of(context))), "resumed", as_json=as_json)
+        return
     _show(run(_switch(settings_of(context), _named(tables, every=every), pausing=False)), "resumed", as_json=as_json)
 
 
@@ -69,6 +77,19 @@ async def _switch(settings: Settings, named: list[str], *, pausing: bool) -> lis
             for owner in {row.connection_id for row in rows if row.phase == "planned"}:
                 await queue.defer_prepare(connection, owner)
     return [row.source for row in rows if row.id in switched]
+
+
+async def _confirm_restored(settings: Settings) -> list[str]:
+    """Let the connections of a restored copy go on. Returns their names."""
+    from nowbridge.jobs import queue
+    from nowbridge.store import connections
+
+    async with open_database(settings) as database, database.transaction() as connection:
+        rows = [row for row in await connections.every(connection) if (row.stopped or {}).get("reason") == "restored"]
+        for row in rows:
+            await connections.go_on(connection, row.id)
+            await queue.defer_prepare(connection, row.id)
+    return [row.name for row in rows]
 
 
 def _chosen(rows: list[TableRow], named: list[str]) -> list[TableRow]:

@@ -5,6 +5,7 @@ A file is never edited after a release; the next one changes what it made.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 
 import psycopg
@@ -25,26 +26,33 @@ def shipped() -> tuple[tuple[str, str], ...]:
 def migrate(dsn: str) -> tuple[str, ...]:
     """Apply what is missing, all in one transaction. Returns the names of the migrations that were applied now."""
     with psycopg.connect(dsn) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        connection.execute("CREATE SCHEMA IF NOT EXISTS nowbridge")
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS nowbridge.migration"
-            " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT transaction_timestamp())"
+        return apply(connection)
+
+
+def apply(connection: psycopg.Connection, *, only: Sequence[str] | None = None) -> tuple[str, ...]:
+    """In the caller's transaction: everything that is missing, or of it `only` these. Raises Stop `database.newer` for a
+    migration that this version does not have.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+    connection.execute("CREATE SCHEMA IF NOT EXISTS nowbridge")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS nowbridge.migration"
+        " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT transaction_timestamp())"
+    )
+    done = {name for (name,) in connection.execute("SELECT name FROM nowbridge.migration").fetchall()}
+    known = shipped()
+    if newer := sorted({*done, *(only or ())} - {name for name, _ in known}):
+        raise Stop(
+            "database.newer",
+            asked="open the Nowbridge database",
+            answered=f"it was made by a newer Nowbridge (it has {newer[-1]})",
+            hint="Install the version of Nowbridge that made it, or a later one.",
         )
-        done = {name for (name,) in connection.execute("SELECT name FROM nowbridge.migration").fetchall()}
-        known = shipped()
-        if newer := sorted(done - {name for name, _ in known}):
-            raise Stop(
-                "database.newer",
-                asked="open the Nowbridge database",
-                answered=f"it was made by a newer Nowbridge (it has {newer[-1]})",
-                hint="Install the version of Nowbridge that made it, or a later one.",
-            )
-        missing = [(name, text) for name, text in known if name not in done]
-        for name, text in missing:
-            connection.execute(sql.SQL(text))  # our own files, read at run time
-            connection.execute("INSERT INTO nowbridge.migration (name) VALUES (%s)", (name,))
-    return tuple(name for name, _ in missing)
+    wanted = [(name, text) for name, text in known if name not in done and (only is None or name in only)]
+    for name, text in wanted:
+        connection.execute(sql.SQL(text))  # our own files, read at run time
+        connection.execute("INSERT INTO nowbridge.migration (name) VALUES (%s)", (name,))
+    return tuple(name for name, _ in wanted)
 
 
 def missing(dsn: str) -> tuple[str, ...]:

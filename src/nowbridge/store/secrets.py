@@ -80,6 +80,39 @@ class Keyring:
             raise _stop("key.unreadable", path, error.strerror or "not readable", "Check who owns it.") from error
         return cls(path, _parsed(path, lines))
 
+    @property
+    def current(self) -> str:
+        """The id of the key that seals."""
+        return self._current.hex()
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The ids of all keys of the file, the one that seals first."""
+        return tuple(identifier.hex() for identifier in self._ciphers)
+
+    @classmethod
+    def renew(cls, path: Path) -> Self:
+        """Put a new key before the others: it seals from now on, and the others still open what they sealed."""
+        cls.open(path)
+        new = base64.b64encode(AESGCM.generate_key(bit_length=_KEY_BYTES * 8))
+        _replace(path, [new, *path.read_bytes().split()])
+        return cls.open(path)
+
+    @classmethod
+    def add(cls, path: Path, lines: list[bytes]) -> Self:
+        """Keys from elsewhere, behind those of the file: they open, and do not seal."""
+        held = cls.open(path)
+        new = [line for line in lines if _key_id(_parsed(path, [line])[0]).hex() not in held.held]
+        _replace(path, [*path.read_bytes().split(), *new])
+        return cls.open(path)
+
+    @classmethod
+    def forget_old(cls, path: Path) -> Self:
+        """Leave the key that seals alone in the file. Only when nothing is sealed with another one any more."""
+        cls.open(path)
+        _replace(path, path.read_bytes().split()[:1])
+        return cls.open(path)
+
     def seal(self, plaintext: str, context: str) -> bytes:
         """Encrypt under the current key. Only the same context opens it."""
         header = _VERSION + self._current
@@ -115,6 +148,27 @@ class Keyring:
 
     def _held(self) -> str:
         return ", ".join(identifier.hex() for identifier in self._ciphers)
+
+
+def key_of(sealed: bytes) -> str:
+    """The id of the key that sealed a value."""
+    return sealed[len(_VERSION) : _HEADER_BYTES].hex()
+
+
+def _replace(path: Path, lines: list[bytes]) -> None:
+    """The whole file or nothing: who is killed in the middle leaves the old one."""
+    half = path.with_name(f"{path.name}.new")
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(b"\n".join(lines) + b"\n")
+        file.flush()
+        os.fsync(descriptor)
+    half.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _key_id(key: bytes) -> bytes:
