@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 
@@ -63,6 +64,13 @@ def test_a_live_table_older_than_a_minute_is_stale(tables: list[TableStatus], st
 def test_rare_polls_are_no_alarm() -> None:
     assert health.stale_after(timedelta(seconds=2)) == timedelta(seconds=60)
     assert health.stale_after(timedelta(minutes=5)) == timedelta(minutes=15)
+
+
+def test_a_table_that_is_polled_rarely_because_hints_tell_of_it_is_not_stale_meanwhile() -> None:
+    rare = replace(table("live", age=290), poll_every=timedelta(minutes=5))
+    assert health.judge([rare], 1, now=NOW, stale_after=timedelta(seconds=60)).status == "ok"
+    forgotten = replace(table("live", age=1_000), poll_every=timedelta(minutes=5))
+    assert health.judge([forgotten], 1, now=NOW, stale_after=timedelta(seconds=60)).status == "stale"
 
 
 @asynccontextmanager

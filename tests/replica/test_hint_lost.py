@@ -1,7 +1,11 @@
 """A hint that never comes: the poll brings the change, and the meter counts it."""
 
+from datetime import timedelta
+
 import pytest
 
+from nowbridge.api.metrics import families, render
+from nowbridge.store import figures
 from tests.support.hooks import HookBench
 
 
@@ -23,6 +27,11 @@ async def test_a_lost_hint_is_made_up_by_the_poll_and_counted(hooked: HookBench)
     ]
     loss = await hooked.loss()
     assert (loss.by_hint, loss.by_poll, loss.lost, loss.share) == (1, 1, 1, 0.5)
+    found = await figures.read(bench.database, now=bench.now(), seen_within=timedelta(seconds=20))
+    lines = render(families(found, bench.now())).splitlines()
+    of_incident = '{schema="public",table="incident"} 1'
+    for name in ("hinted_changes", "polled_changes", "lost_hints"):
+        assert f"nowbridge_table_{name}{of_incident}" in lines
 
 
 async def test_a_hint_that_comes_after_the_poll_is_no_loss(hooked: HookBench) -> None:

@@ -128,6 +128,7 @@ async def claim(
         "UPDATE nowbridge.hint SET epoch = epoch + 1, lease_until = %(until)s WHERE id IN"
         "  (SELECT id FROM nowbridge.hint WHERE connection_id = %(connection)s AND done_at IS NULL"
         "    AND next_try_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)"
+        "    AND (SELECT c.stopped IS NULL FROM nowbridge.connection c WHERE c.id = %(connection)s)"
         "    ORDER BY next_try_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)"
         " RETURNING id, table_name, sys_id, rule_table, mod_count, updated_on, deleted, arrivals, received_at, tries,"
         "  epoch",
