@@ -97,7 +97,8 @@ def make_table(bench: Bench) -> None:
     for at in range(most):
         odd = {column_of(name): bad[at] for name, (*_, bad) in TYPES.items() if len(bad) > at}
         rows.append({"sys_id": f"{at + 2}" * 32, **good, **odd})
-    stamps = {"sys_created_on": "2024-05-01 10:00:00", "sys_updated_on": "2024-05-01 10:00:00", "sys_mod_count": 0}
+    stamps: dict[str, str | int | float | None] = {"sys_mod_count": 0}
+    stamps |= dict.fromkeys(("sys_created_on", "sys_updated_on"), "2024-05-01 10:00:00")
     twin.load("u_everything", [])
     for row in rows:  # as they are: nowtwin itself is stricter with what it is given
         whole: dict[str, str | int | float | None] = {**row, **stamps}

@@ -25,6 +25,7 @@ from nowbridge.servicenow.wire import PageDecoder
 from nowbridge.store import labels as store
 from nowbridge.store import tables as table_store
 from nowbridge.store.database import Connection, Database
+from nowbridge.store.tables import TableRow
 
 LOOK_UP = 100  # records per call: more would not fit the 8192 bytes of a URL
 REMEMBERED = 300_000  # labels in memory, about 60 MB
@@ -238,11 +239,24 @@ def label_columns(layout: Layout, table: str, owner: str | None = None) -> list[
 async def rewrite_renamed(database: Database, connection_id: int, *, chunk: int = 2_000) -> int:
     """Carry renames to the rows that show them, in chunks of at most `chunk` rows that lock briefly and leave out rows
     that a client holds. Returns how many rows were rewritten. Changes that cannot be settled yet stay queued for the
-    next call.
+    next call. One worker at a time does this for a connection; to the others there is nothing to do.
     """
     async with database.transaction() as connection:
         changes = await store.pending_changes(connection, connection_id, limit=500)
         rows = await table_store.all_of(connection, connection_id) if changes else []
+    if not changes:
+        return 0
+    async with database.session() as own, store.alone(own, connection_id) as alone:
+        return await _carry_all(database, connection_id, changes, rows, chunk) if alone else 0
+
+
+async def _carry_all(
+    database: Database,
+    connection_id: int,
+    changes: Sequence[store.LabelChange],
+    rows: Sequence[TableRow],
+    chunk: int,
+) -> int:
     layouts = [(row, layout_of(row)) for row in rows]
     rewritten = 0
     for table, owner in dict.fromkeys((change.table_name, change.column) for change in changes):

@@ -28,6 +28,7 @@ from nowbridge.store.leases import AtWork, Holder
 
 BUSY_TRIES = 600  # seconds that a duty of the same table may take before somebody who asked is sent away
 INDEX_AGAIN = timedelta(days=1)  # until it is looked whether all indexes are there
+WHILE_LOADING = timedelta(minutes=1)
 WHEN_CALLED = timedelta(days=3_650)  # what is done only when something has brought it forward
 UNREADABLE_AGAIN = timedelta(hours=1)  # until a journal that the account may not read is asked for again
 
@@ -35,7 +36,7 @@ UNREADABLE_AGAIN = timedelta(hours=1)  # until a journal that the account may no
 @dataclass(frozen=True, slots=True)
 class Tended:
     """What one duty did. `wrong` counts rows that differed, `removed` rows that were deleted; `told` says what else is
-    worth telling. `more`: it is to go on at once.
+    worth telling. `more`: it is to go on after `wait`.
     """
 
     table: str
@@ -47,6 +48,7 @@ class Tended:
     error: NowbridgeError | None = None
     told: str = ""
     more: bool = False
+    wait: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Upkeep:
         except (Retry, Stop, Park) as error:
             await self._give_back(lease, error, self.clock() + self.pace.wait_after(error, lease.failures))
             return Tended(loader.row.source, lease.kind, error=error)
-        interval, now = timedelta() if done.more else await self._interval(lease), self.clock()
+        interval, now = done.wait if done.more else await self._interval(lease), self.clock()
         async with self.database.transaction() as connection:
             await duties.finish(connection, lease, next_at=now + interval, calls=done.calls, now=now)
         return done
@@ -192,6 +194,10 @@ class Upkeep:
         if lease.kind == "fill":
             filled = await self.filler.fill(lease, loader)
             return Tended(table, lease.kind, calls=filled.calls, more=filled.more)
+        async with self.database.transaction() as connection:
+            loading = await leases.loading(connection, self.connection_id)
+        if loading:  # rows before indexes
+            return Tended(table, lease.kind, more=True, wait=WHILE_LOADING)
         return Tended(table, lease.kind, more=await self.evolver.index(loader))
 
     async def _interval(self, lease: DutyLease) -> timedelta:

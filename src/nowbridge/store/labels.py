@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from nowbridge.store.database import Connection
 from nowbridge.store.ddl import Relation
 from nowbridge.store.leases import Holder
 
+_LOCK = 0x6E6C  # "nl": the class of our advisory locks on carrying renames
 CHOICES = "(choices)"  # stands among the tables whose words are followed
 
 
@@ -380,6 +382,21 @@ def _words(column: LabelColumn, words: Words) -> sql.Composed:
             " FROM unnest(t.{}) WITH ORDINALITY AS m(key, at))"
         ).format(stored)
     return sql.SQL("coalesce((SELECT l.label " + found + "t.{0}), t.{0})").format(stored)
+
+
+@asynccontextmanager
+async def alone(connection: Connection, connection_id: int) -> AsyncIterator[bool]:
+    """Whether nobody else carries renames of this ServiceNow connection to the rows; if so, nobody else does inside.
+    `connection` is outside a transaction.
+    """
+    held = await connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK, connection_id))
+    row = await held.fetchone()
+    mine = bool(row and row[0])
+    try:
+        yield mine
+    finally:
+        if mine and not connection.closed:
+            await connection.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCK, connection_id))
 
 
 async def stamp_change(connection: Connection, change: LabelChange) -> bool:

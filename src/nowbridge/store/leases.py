@@ -169,6 +169,17 @@ async def loaded_tables(connection: Connection, connection_id: int) -> list[int]
     return [int(row[0]) for row in await cursor.fetchall()]
 
 
+async def loading(connection: Connection, connection_id: int) -> bool:
+    """Whether a first load of the connection is under way."""
+    cursor = await connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM nowbridge.replica_table WHERE connection_id = %s AND phase = 'backfill'"
+        " AND paused_at IS NULL)",
+        (connection_id,),
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
 async def add_stream(connection: Connection, table_id: int, start: datetime, *, now: datetime) -> None:
     """A stream that begins at `start`, the instance's time before the first page of the backfill was asked for."""
     await connection.execute(
