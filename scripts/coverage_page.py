@@ -151,7 +151,7 @@ def tests_that_name(switch: str, marked: Iterable[Behaviour]) -> list[str]:
 def access_rules() -> Iterator[tuple[str, str, str]]:
     """Operation or `role`, object with its roles, and evidence: the lines of data/access.toml."""
     sys.path.insert(0, str(REPO / "src"))
-    from nowtwin.shipped_access import marked_lines
+    from nowtwin.access.shipped import marked_lines
 
     for section, name, value, mark in marked_lines():
         words = re.sub(r"[\[\]\"]", "", value)
@@ -161,7 +161,7 @@ def access_rules() -> Iterator[tuple[str, str, str]]:
 def written_tables() -> dict[str, list[str]]:
     """Tables written as facts, by source."""
     sys.path.insert(0, str(REPO / "src"))
-    from nowtwin.table_facts import sources
+    from nowtwin.schema.table_facts import sources
 
     found: dict[str, list[str]] = defaultdict(list)
     for table, source in sources().items():

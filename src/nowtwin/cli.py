@@ -15,8 +15,8 @@ import typer
 
 from nowtwin.errors import Refused
 from nowtwin.instance import Instance
-from nowtwin.limits import documented_limits
-from nowtwin.server import CannotListen, Server
+from nowtwin.limits.documented import documented_limits
+from nowtwin.serving.server import CannotListen, Server
 
 if TYPE_CHECKING:
     from nowtwin.play import Player

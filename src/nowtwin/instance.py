@@ -11,42 +11,43 @@ from pathlib import Path
 from random import Random
 from typing import Any, Self
 
-from nowtwin import errors, metadata
-from nowtwin.access import Access
-from nowtwin.acl import RuleBook
-from nowtwin.admission import Admission
+from nowtwin import errors
+from nowtwin.access.acl import RuleBook
+from nowtwin.access.hiding import Access
+from nowtwin.access.shipped import access_rows, assumed_ids
+from nowtwin.accounts.jwt_bearer import Verifier
+from nowtwin.accounts.registry import Registry
+from nowtwin.accounts.roles import Roles
+from nowtwin.accounts.users import Accounts, User, zone_of
+from nowtwin.accounts.vault import MARK, Vault
 from nowtwin.apps.install import Installed, install, uninstall
-from nowtwin.audit import NO_DELETE_AUDIT, DeletionRules, names_in
-from nowtwin.calls import Calls
+from nowtwin.behaviour.faults import Faults
+from nowtwin.behaviour.nodes import Nodes
+from nowtwin.behaviour.switches import Switches
 from nowtwin.clock import Clock, wall_seconds
-from nowtwin.consequences import Consequences
-from nowtwin.data_policies import DataPolicies
-from nowtwin.faults import Faults
-from nowtwin.folder import Folder
-from nowtwin.inbound_policies import InboundPolicies
-from nowtwin.jwt_bearer import Verifier
-from nowtwin.nodes import Nodes
+from nowtwin.limits.admission import Admission
+from nowtwin.limits.calls import Calls
+from nowtwin.limits.inbound_policies import InboundPolicies
+from nowtwin.limits.rate_limits import RateLimits
 from nowtwin.query.dates import Moment
 from nowtwin.query.parse import parse
-from nowtwin.rate_limits import RateLimits
-from nowtwin.raw_rows import RawRows
-from nowtwin.reading import Reader, Wanted
-from nowtwin.records import Record, Records, Written, texts_of
-from nowtwin.registry import Registry
-from nowtwin.roles import Roles
-from nowtwin.schema import shipped_dictionary
-from nowtwin.schema_document import refuse_malformed
-from nowtwin.scripted_apis import ScriptedApis
+from nowtwin.reading.pages import Reader, Wanted
+from nowtwin.records.audit import NO_DELETE_AUDIT, DeletionRules, names_in
+from nowtwin.records.pipeline import Record, Records, Written, texts_of
+from nowtwin.records.raw_rows import RawRows
+from nowtwin.rules.consequences import Consequences
+from nowtwin.rules.data_policies import DataPolicies
+from nowtwin.rules.shipped_policies import policy_rows
+from nowtwin.rules.state_models import StateModels
+from nowtwin.rules.stock import stock_rows
+from nowtwin.schema import metadata
+from nowtwin.schema.document import refuse_malformed
+from nowtwin.schema.shipped import shipped_dictionary
+from nowtwin.scripting.scripted_apis import ScriptedApis
 from nowtwin.scripting.scripts import Scripts
-from nowtwin.shipped_access import access_rows, assumed_ids
-from nowtwin.shipped_policies import policy_rows
 from nowtwin.snapshots import Snapshots
-from nowtwin.state_models import StateModels
-from nowtwin.stock import stock_rows
-from nowtwin.storage import Storage, quote
-from nowtwin.switches import Switches
-from nowtwin.users import Accounts, User, zone_of
-from nowtwin.vault import MARK, Vault
+from nowtwin.storage.folder import Folder
+from nowtwin.storage.rows import Storage, quote
 
 ADMIN_ID = "6816f79cc0a8016401c5a33be04be441"
 """The sys_id of System Administrator on every stock instance."""

@@ -10,14 +10,14 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
-from nowtwin.access import Access, HideRule
-from nowtwin.dictionary import Dictionary
-from nowtwin.records import Records
+from nowtwin.access.hiding import Access, HideRule
+from nowtwin.accounts.users import Accounts
+from nowtwin.accounts.vault import Vault
+from nowtwin.behaviour.switches import Switches
+from nowtwin.records.pipeline import Records
+from nowtwin.schema.dictionary import Dictionary
 from nowtwin.scripting.scripts import Scripts
-from nowtwin.storage import Storage
-from nowtwin.switches import Switches
-from nowtwin.users import Accounts
-from nowtwin.vault import Vault
+from nowtwin.storage.rows import Storage
 
 
 class Host(Protocol):

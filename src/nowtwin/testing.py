@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nowtwin.behaviour.faults import Latency
+from nowtwin.behaviour.nodes import ONLY
 from nowtwin.clock import wall_seconds
-from nowtwin.faults import Latency
 from nowtwin.instance import Instance
-from nowtwin.nodes import ONLY
-from nowtwin.server import Server
+from nowtwin.serving.server import Server
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from nowbridge.store.database import Database
-from nowtwin.faults import Latency
+from nowtwin.behaviour.faults import Latency
 from nowtwin.testing import RunningServer
 from tests.support.program import Program, interrupt
 

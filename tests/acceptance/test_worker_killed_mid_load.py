@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from nowtwin.faults import Latency
+from nowtwin.behaviour.faults import Latency
 from nowtwin.seeds import generate_incidents
 from nowtwin.testing import RunningServer
 

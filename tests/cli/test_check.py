@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nowbridge.cli.check import cause_of
-from nowtwin.access import HideRule
-from nowtwin.faults import FaultRule
+from nowtwin.access.hiding import HideRule
+from nowtwin.behaviour.faults import FaultRule
 from nowtwin.testing import RunningServer
 from tests.support.program import PASSWORD, Program
 

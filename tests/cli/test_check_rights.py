@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nowbridge.servicenow.grant_script import grant_script
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from nowtwin.testing import RunningServer
 from tests.support.program import PASSWORD, Program
 

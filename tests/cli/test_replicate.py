@@ -7,7 +7,7 @@ import subprocess
 import psycopg
 import pytest
 
-from nowtwin.faults import FaultRule, Latency
+from nowtwin.behaviour.faults import FaultRule, Latency
 from nowtwin.testing import RunningServer
 from tests.support.program import Program, interrupt
 

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from nowtwin import control, routes, web
+from nowtwin import web
+from nowtwin.control import routes as control
+from nowtwin.serving import routes
 from tests.nowtwin.inside import Wish
 from tests.nowtwin.talk import basic
 

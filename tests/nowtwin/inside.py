@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from nowtwin.app import App
 from nowtwin.instance import Instance
+from nowtwin.serving.app import App
 
 CLIENT = ("127.0.0.1", 50_000)
 Message = MutableMapping[str, Any]

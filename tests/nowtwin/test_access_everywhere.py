@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from nowtwin.metadata import row_id
+from nowtwin.schema.metadata import row_id
 from tests.nowtwin.talk import Talk
 
 pytestmark = pytest.mark.behaviour(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from tests.nowtwin.documented import differences, example
 from tests.nowtwin.talk import Reply, Talk
 

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from nowtwin.schema import shipped_dictionary
+from nowtwin.schema.shipped import shipped_dictionary
 from tests.nowtwin.documented import snapshot
 
 pytestmark = pytest.mark.behaviour(

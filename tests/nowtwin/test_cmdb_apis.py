@@ -2,7 +2,7 @@
 
 import pytest
 
-from nowtwin.stock import relation_type_id
+from nowtwin.rules.stock import relation_type_id
 from tests.nowtwin.documented import differences, example
 from tests.nowtwin.talk import Reply, Talk
 

@@ -6,8 +6,8 @@ from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
 
 import pytest
 
-from nowtwin import control
-from nowtwin.http import Request
+from nowtwin.control import routes as control
+from nowtwin.http.messages import Request
 from tests.nowtwin.talk import Talk
 
 BROKEN = (RemoteDisconnected, ConnectionResetError, BadStatusLine)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nowtwin.control import ROUTES
+from nowtwin.control.routes import ROUTES
 from nowtwin.play import PATH, player_routes, prepare_player
 from tests.nowtwin.talk import Talk
 

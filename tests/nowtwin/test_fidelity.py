@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from nowtwin import control
-from nowtwin.faults import FIELDS, FaultRule, check
+from nowtwin.behaviour.faults import FIELDS, FaultRule, check
+from nowtwin.control import routes as control
 from scripts import coverage_page
 from tests.nowtwin.talk import Talk
 

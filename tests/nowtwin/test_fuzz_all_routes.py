@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from nowtwin.faults import Latency
+from nowtwin.behaviour.faults import Latency
+from nowtwin.behaviour.nodes import Nodes
+from nowtwin.behaviour.switches import Switches
 from nowtwin.instance import ADMIN_ID, Instance
-from nowtwin.nodes import Nodes
-from nowtwin.switches import Switches
 from tests.nowtwin import fuzzed_requests as fuzzed
 from tests.nowtwin.fuzzed_requests import wishes
 from tests.nowtwin.inside import Got, Inside, Wish, error_log

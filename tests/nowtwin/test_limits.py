@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nowtwin.switches import Switches
+from nowtwin.behaviour.switches import Switches
 from tests.nowtwin.talk import Reply, Talk, basic
 
 pytestmark = pytest.mark.behaviour(

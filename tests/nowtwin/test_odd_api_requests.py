@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nowtwin import routes
-from nowtwin.http import Request
+from nowtwin.http.messages import Request
 from nowtwin.instance import Instance
-from nowtwin.stock import relation_type_id
+from nowtwin.rules.stock import relation_type_id
+from nowtwin.serving import routes
 from tests.nowtwin.talk import basic
 
 pytestmark = pytest.mark.behaviour(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nowtwin.instance import Instance
 from nowtwin.query.parse import parse
-from nowtwin.reading import Wanted
+from nowtwin.reading.pages import Wanted
 
 pytestmark = pytest.mark.behaviour("2", evidence="documentation: r_OpAvailableFiltersQueries.md")
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nowtwin.metadata import row_id
+from nowtwin.schema.metadata import row_id
 from tests.nowtwin.scripts import errors
 from tests.nowtwin.talk import Reply, Talk
 

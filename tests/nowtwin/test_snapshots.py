@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from nowtwin.instance import Instance
 from tests.nowtwin.talk import Talk
 from tests.nowtwin.test_apps import COMPANION

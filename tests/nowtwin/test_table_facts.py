@@ -2,8 +2,8 @@
 
 import pytest
 
-from nowtwin.schema import shipped_dictionary
-from nowtwin.table_facts import sources, written_schema
+from nowtwin.schema.shipped import shipped_dictionary
+from nowtwin.schema.table_facts import sources, written_schema
 from tests.nowtwin.talk import Talk
 
 pytestmark = pytest.mark.behaviour("3.2, 3.3", evidence="documentation: the source of each table")

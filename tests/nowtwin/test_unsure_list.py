@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from nowtwin.behaviour.switches import Switches
 from nowtwin.seeds import find_shared_data
-from nowtwin.switches import Switches
 from scripts import coverage_page
 
 pytestmark = pytest.mark.behaviour("1.8", evidence="assumption: what is open is a switch")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from nowtwin.instance import Instance
 from nowtwin.seeds import load_demo
 from nowtwin.testing import RunningServer, serve

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nowtwin.http import Request
+from nowtwin.http.messages import Request
 from nowtwin.instance import Instance
 from nowtwin.web import site
 from nowtwin.web.own_paths import own_path

@@ -12,9 +12,9 @@ import pytest
 from pysnc.auth import ServiceNowClientCredentialsFlow, ServiceNowPasswordGrantFlow
 from pysnc.exceptions import AuthenticationException, NotFoundException, RequestException, RoleException
 
-from nowtwin.fault_answers import CANCELLED
-from nowtwin.faults import FaultRule
+from nowtwin.behaviour.faults import FaultRule
 from nowtwin.instance import OAUTH_CLIENT, OAUTH_SECRET
+from nowtwin.limits.fault_answers import CANCELLED
 from tests.nowtwin_judges.conftest import Site
 
 pytestmark = pytest.mark.behaviour("1, 2, 5, 6.2, 7.1", evidence="measured by others: PySNC's tests")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nowtwin.faults import FaultRule
+from nowtwin.behaviour.faults import FaultRule
 from nowtwin.instance import OAUTH_CLIENT, OAUTH_SECRET
 from tests.nowtwin_judges.conftest import Site
 from tests.support.judges import run_program

@@ -5,8 +5,8 @@ from itertools import chain, islice
 
 import pytest
 
-from nowtwin.dictionary import Dictionary
 from nowtwin.instance import Instance
+from nowtwin.schema.dictionary import Dictionary
 from nowtwin.seeds import generate_estate, generate_requests, load_demo
 from nowtwin.seeds.demo import demo_dictionary, demo_rows
 from nowtwin.seeds.demo_records import Tables

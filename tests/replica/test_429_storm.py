@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from nowtwin.faults import FaultRule
+from nowtwin.behaviour.faults import FaultRule
 from tests.support.replica import Bench
 
 TABLE = "/api/now/table/incident"

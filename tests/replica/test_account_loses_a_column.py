@@ -2,7 +2,7 @@
 
 import pytest
 
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from tests.support.replica import Bench
 
 STATES = "SELECT column_name, state FROM _sync_columns"

@@ -3,7 +3,7 @@
 import pytest
 
 from nowbridge.replica.deletion_rules import Hold
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from tests.support.replica import Bench
 
 

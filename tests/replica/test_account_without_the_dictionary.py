@@ -5,7 +5,7 @@ schema document show, and the table says so.
 import pytest
 
 from nowbridge.store import columns
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from tests.support.replica import Bench
 
 ADA, GROUP = "a" * 32, "d" * 32

@@ -5,7 +5,7 @@ import pytest
 from nowbridge.replica.label_feed import Followed
 from nowbridge.replica.labels import rewrite_renamed
 from nowbridge.store.labels import CHOICES
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from tests.support.replica import Bench
 
 SHOWN = "SELECT state, state__value, count(*) FROM incident GROUP BY 1, 2 ORDER BY 2"

@@ -3,7 +3,7 @@
 import pytest
 
 from nowbridge.replica import hints
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from tests.support.hooks import HookBench
 
 

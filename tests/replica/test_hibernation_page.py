@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nowtwin.faults import FaultRule
+from nowtwin.behaviour.faults import FaultRule
 from tests.support.replica import Bench
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from tests.support.hooks import HookBench
 
 

@@ -13,8 +13,8 @@ from nowbridge.model.errors import Stop
 from nowbridge.replica.adoption import adopt
 from nowbridge.replica.recognition import Evidence, strangeness
 from nowbridge.store import connections
-from nowtwin.access import HideRule
-from nowtwin.upheavals import clone_over
+from nowtwin.access.hiding import HideRule
+from nowtwin.control.upheavals import clone_over
 from tests.jobs.test_worker import running, until, worker
 from tests.support.replica import Bench
 

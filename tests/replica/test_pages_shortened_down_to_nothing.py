@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from nowbridge.replica.verify import Level
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from tests.support.replica import Bench
 
 

@@ -18,7 +18,7 @@ from nowbridge.store.database import Database
 from nowbridge.store.embedded import EmbeddedServer
 from nowbridge.store.provision import provision
 from nowbridge.wiring import install
-from nowtwin.faults import Latency
+from nowtwin.behaviour.faults import Latency
 from nowtwin.testing import RunningServer
 from tests.support.program import Program, environment_for, interrupt
 

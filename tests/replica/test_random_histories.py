@@ -12,7 +12,7 @@ import pytest
 
 from nowbridge.replica.labels import rewrite_renamed
 from nowbridge.replica.run import Replica
-from nowtwin.faults import FaultRule, Kind
+from nowtwin.behaviour.faults import FaultRule, Kind
 from tests.support.hooks import HookBench, Post
 
 USERS = [f"{at:032x}" for at in range(0xA0, 0xA5)]

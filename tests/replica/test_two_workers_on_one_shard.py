@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from nowbridge.store.database import Database
-from nowtwin.faults import Latency
+from nowtwin.behaviour.faults import Latency
 from nowtwin.testing import RunningServer
 from tests.support.program import Program, interrupt
 

@@ -7,7 +7,7 @@ import pytest
 from nowbridge.model.errors import Stop
 from nowbridge.replica.run import Replica
 from nowbridge.replica.verify import Level, Order, Verdict
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from tests.support.replica import Bench
 
 SMALL = 20

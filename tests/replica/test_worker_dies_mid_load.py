@@ -9,7 +9,7 @@ from nowbridge.model.errors import LostLease
 from nowbridge.servicenow.wire import PageDecoder
 from nowbridge.store import leases
 from nowbridge.store.leases import AtWork, Holder, ShardProgress
-from nowtwin.faults import FaultRule
+from nowtwin.behaviour.faults import FaultRule
 from tests.support.replica import Bench
 
 HOLDER = Holder("worker-1", timedelta(seconds=30))

@@ -26,7 +26,6 @@ from nowbridge.store.leases import Holder
 from nowbridge.transport.client import Client, Limits
 from nowtwin.testing import RunningServer
 
-
 ADMIN = Basic("admin", "admin")
 
 
@@ -175,9 +174,7 @@ async def bench(twin: RunningServer, database_dsn: str) -> AsyncIterator[Bench]:
             new = NewConnection("twin", twin.url, "basic", "admin", None, b"sealed elsewhere")
             row = await connections.save(connection, new, now=now())
 
-        def open_replica_of(
-            connection_id: int, url: str, name: str = "worker-1", auth: Auth = ADMIN
-        ) -> Replica:
+        def open_replica_of(connection_id: int, url: str, name: str = "worker-1", auth: Auth = ADMIN) -> Replica:
             instance = Instance(client(url), auth, now=now)
             replica = Replica(database, instance, connection_id, Holder(name, timedelta(seconds=30)), pace, now)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from nowbridge.servicenow.auth import Auth, Basic
 from nowbridge.servicenow.instance import Instance
 from nowbridge.transport.client import Client, Limits
-from nowtwin.faults import FaultRule
+from nowtwin.behaviour.faults import FaultRule
 
 if TYPE_CHECKING:
-    from nowtwin.access import HideRule
+    from nowtwin.access.hiding import HideRule
     from nowtwin.testing import RunningServer
 
 ADMIN = Basic("admin", "admin")

@@ -7,17 +7,18 @@ import json
 import re
 from typing import Any
 
-from nowtwin import attachments, errors
+from nowtwin import errors
 from nowtwin.apis.seen import by_id, is_visible, page_of
 from nowtwin.apis.table import body_of, list_query, listing_of, whole_number
-from nowtwin.attachments import TABLE, File
-from nowtwin.display import Displays
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request, json_answer
+from nowtwin.http.messages import Answer, Request, json_answer
+from nowtwin.http.multipart import parts_of
 from nowtwin.instance import Instance
-from nowtwin.multipart import parts_of
-from nowtwin.permission import insertable, require_deletable, updatable
-from nowtwin.records import Record
+from nowtwin.permission.record import insertable, require_deletable, updatable
+from nowtwin.reading.display import Displays
+from nowtwin.records.pipeline import Record
+from nowtwin.rules import attachments
+from nowtwin.rules.attachments import TABLE, File
 
 PATHS = re.compile(r"/api/now(?:/v\d)?/attachment(?:/.*)?")
 _ROOT = r"/api/now(?:/v\d)?/attachment"

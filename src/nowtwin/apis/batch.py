@@ -9,11 +9,11 @@ from time import monotonic
 
 import msgspec
 
+from nowtwin.behaviour.faults import FaultRule, Target
 from nowtwin.errors import Refused
-from nowtwin.fault_answers import replacement, spoiled
-from nowtwin.faults import FaultRule, Target
-from nowtwin.http import Answer, Request, json_answer, query_pairs, refusal
+from nowtwin.http.messages import Answer, Request, json_answer, query_pairs, refusal
 from nowtwin.instance import Instance
+from nowtwin.limits.fault_answers import replacement, spoiled
 
 Dispatch = Callable[[Instance, Request], Answer]
 

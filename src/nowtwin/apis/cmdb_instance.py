@@ -15,17 +15,17 @@ from nowtwin import errors
 from nowtwin.apis.roles_needed import require_cmdb_role
 from nowtwin.apis.seen import is_visible, page_of
 from nowtwin.apis.table import DEFAULT_LIMIT, list_query, one_record, whole_number
-from nowtwin.display import Displays
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request, json_answer
+from nowtwin.http.messages import Answer, Request, json_answer
 from nowtwin.instance import Instance
 from nowtwin.ire.engine import Engine
 from nowtwin.ire.outcome import Options, Outcome
 from nowtwin.ire.payload import Item, Payload, Relation
-from nowtwin.permission import require_deletable, updatable
+from nowtwin.permission.record import require_deletable, updatable
 from nowtwin.query.fields import Field
 from nowtwin.query.parse import parse
-from nowtwin.selecting import Row, find, select
+from nowtwin.reading.display import Displays
+from nowtwin.records.selecting import Row, find, select
 
 _ROOT = r"/api/now(?:/v\d)?/cmdb/instance/(?P<table>[^/]+)"
 _CLASS = re.compile(_ROOT + r"/?")

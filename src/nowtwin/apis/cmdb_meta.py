@@ -8,14 +8,14 @@ from typing import Any
 
 from nowtwin import errors
 from nowtwin.apis.roles_needed import require_cmdb_role
-from nowtwin.dictionary import Column
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request, json_answer
+from nowtwin.http.messages import Answer, Request, json_answer
 from nowtwin.instance import Instance
 from nowtwin.ire.rules import Entry, Rule, rule_for
-from nowtwin.metadata import row_id, usual_length
 from nowtwin.query.parse import parse
-from nowtwin.selecting import select
+from nowtwin.records.selecting import select
+from nowtwin.schema.dictionary import Column
+from nowtwin.schema.metadata import row_id, usual_length
 
 _PATH = re.compile(r"/api/now(?:/v\d)?/cmdb/meta/(?P<table>[^/]+)/?")
 

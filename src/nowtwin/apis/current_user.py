@@ -4,7 +4,7 @@ import re
 
 from nowtwin import errors
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request, json_answer
+from nowtwin.http.messages import Answer, Request, json_answer
 from nowtwin.instance import Instance
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from nowtwin.apis.roles_needed import require_cmdb_role
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request, json_answer
+from nowtwin.http.messages import Answer, Request, json_answer
 from nowtwin.instance import Instance
 from nowtwin.ire.answers import body_of
 from nowtwin.ire.engine import Engine

@@ -11,13 +11,13 @@ import msgspec
 
 from nowtwin import errors
 from nowtwin.apis.seen import is_visible
-from nowtwin.display import Displays
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request, json_answer, json_object
-from nowtwin.imports import ROW, SET, Imports, Transformed
+from nowtwin.http.messages import Answer, Request, json_answer, json_object
+from nowtwin.imports.sets import ROW, SET, Imports, Transformed
 from nowtwin.instance import Instance
-from nowtwin.permission import insertable
-from nowtwin.selecting import find
+from nowtwin.permission.record import insertable
+from nowtwin.reading.display import Displays
+from nowtwin.records.selecting import find
 
 _ROOT = r"/api/now(?:/v\d)?/import/(?P<table>[^/]+)"
 _STAGE = re.compile(_ROOT + r"/?")

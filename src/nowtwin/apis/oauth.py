@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import unquote_plus
 
-from nowtwin import jwt_bearer
-from nowtwin.http import Answer, Request, json_answer, query_pairs
+from nowtwin.accounts import jwt_bearer
+from nowtwin.accounts.registry import Application
+from nowtwin.accounts.users import Token
+from nowtwin.http.messages import Answer, Request, json_answer, query_pairs
 from nowtwin.instance import Instance
-from nowtwin.registry import Application
-from nowtwin.users import Token
 
 Form = Mapping[str, str]
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"

@@ -15,12 +15,12 @@ from nowtwin.apis.service_catalog import (
     money,
     place_order,
 )
-from nowtwin.carts import Carts
-from nowtwin.catalog import Line
+from nowtwin.catalog.carts import Carts
+from nowtwin.catalog.items import Line
+from nowtwin.catalog.order_guides import Included, guide_of, included
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request, json_answer, json_object
+from nowtwin.http.messages import Answer, Request, json_answer, json_object
 from nowtwin.instance import Instance
-from nowtwin.order_guides import Included, guide_of, included
 from nowtwin.values import number_of, text_of
 
 _FREQUENCIES = {

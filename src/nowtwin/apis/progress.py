@@ -6,7 +6,7 @@ Shape: the CI/CD API of ServiceNow's documentation (D:api-reference/rest-apis/ci
 import re
 
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request, json_answer
+from nowtwin.http.messages import Answer, Request, json_answer
 from nowtwin.instance import Instance
 
 TABLE = "sys_execution_tracker"

@@ -1,7 +1,7 @@
 """REST APIs that need a role before any record is looked at (API-level access rules, servicenow-api.md 1.6)."""
 
 from nowtwin.errors import Refused
-from nowtwin.http import Request
+from nowtwin.http.messages import Request
 from nowtwin.instance import Instance
 
 _CMDB = frozenset(

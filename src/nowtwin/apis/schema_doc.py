@@ -7,11 +7,11 @@ columns of `ui/meta` as the open-source clients that call them read them.
 import re
 from typing import Any
 
-from nowtwin.dictionary import Column
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request, json_answer
+from nowtwin.http.messages import Answer, Request, json_answer
 from nowtwin.instance import Instance
-from nowtwin.metadata import usual_length
+from nowtwin.schema.dictionary import Column
+from nowtwin.schema.metadata import usual_length
 from nowtwin.values import DATE_TIME_TYPES, DECIMAL_TYPES, INTEGER_TYPES
 
 _SCHEMA = re.compile(r"/api/now(?:/v\d)?/doc/table/schema(?:/(?P<table>[^/]+))?/?")

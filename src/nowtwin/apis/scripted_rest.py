@@ -10,14 +10,14 @@ from urllib.parse import unquote, urlencode
 
 import msgspec
 
-from nowtwin.acl import GRANTED
+from nowtwin.access.acl import GRANTED
+from nowtwin.accounts.users import User, zone_of
 from nowtwin.errors import Refused
-from nowtwin.http import JSON, Answer, Request, json_answer, refusal
+from nowtwin.http.messages import JSON, Answer, Request, json_answer, refusal
+from nowtwin.http.xml import entries, is_xml
 from nowtwin.instance import Instance
 from nowtwin.scripting.granting import grants
 from nowtwin.scripting.session import Answered, Called
-from nowtwin.users import User, zone_of
-from nowtwin.xml_format import entries, is_xml
 
 _STATUSES = range(200, 600)
 _REFUSALS = range(400, 600)

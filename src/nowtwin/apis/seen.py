@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nowtwin.apis.table import wanted_rows
-from nowtwin.http import Request
+from nowtwin.http.messages import Request
 from nowtwin.instance import Instance
 from nowtwin.query.parse import Query, Term
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from nowtwin import errors
 from nowtwin.apis.table import whole_number
-from nowtwin.carts import Carts
-from nowtwin.catalog import Line, Orders, item_of, line_of, price_of, variables_of
+from nowtwin.catalog.carts import Carts
+from nowtwin.catalog.items import Line, Orders, item_of, line_of, price_of, variables_of
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request, json_answer, json_object
+from nowtwin.http.messages import Answer, Request, json_answer, json_object
 from nowtwin.instance import Instance
 from nowtwin.query.parse import parse
-from nowtwin.records import Record
-from nowtwin.selecting import Row, select
+from nowtwin.records.pipeline import Record
+from nowtwin.records.selecting import Row, select
 from nowtwin.values import number_of, text_of
 
 ROOT = r"/api/sn_sc(?:/v\d)?/servicecatalog"

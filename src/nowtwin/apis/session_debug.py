@@ -10,7 +10,7 @@ from dataclasses import replace
 import msgspec
 
 from nowtwin.clock import STAMP
-from nowtwin.http import JSON, Answer, Request
+from nowtwin.http.messages import JSON, Answer, Request
 from nowtwin.instance import Instance
 
 _STATS = re.compile(r"/stats\.do")

@@ -1,11 +1,11 @@
 """The Aggregate API (servicenow-api.md 4)."""
 
-from nowtwin.aggregating import FUNCTIONS, Asked, Group, Having, Measure, Ordering, Result, aggregate
 from nowtwin.apis.table import list_query, wanted_rows
-from nowtwin.display import Displays
-from nowtwin.http import Answer, Request, json_answer
+from nowtwin.http.messages import Answer, Request, json_answer
 from nowtwin.instance import Instance
-from nowtwin.permission import require_aggregates
+from nowtwin.permission.record import require_aggregates
+from nowtwin.reading.aggregating import FUNCTIONS, Asked, Group, Having, Measure, Ordering, Result, aggregate
+from nowtwin.reading.display import Displays
 
 
 def read_stats(instance: Instance, request: Request, table: str) -> Answer:

@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote_plus
 
-from nowtwin import errors, permission
-from nowtwin.dictionary import METADATA_ROOT
-from nowtwin.display import Displays
+from nowtwin import errors
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Headers, Request, json_answer, json_object
+from nowtwin.http.messages import Answer, Headers, Request, json_answer, json_object
 from nowtwin.instance import Instance
-from nowtwin.permission import insertable, readable_record, require_deletable, updatable
+from nowtwin.permission import record as permission
+from nowtwin.permission.record import insertable, readable_record, require_deletable, updatable
 from nowtwin.query.parse import Clause, Query, Term, parse
-from nowtwin.reading import Page, Wanted
+from nowtwin.reading.display import Displays
+from nowtwin.reading.pages import Page, Wanted
+from nowtwin.reading.wire import Form, Shaped, Shaper
+from nowtwin.schema.dictionary import METADATA_ROOT
 from nowtwin.values import LARGEST, text_of
-from nowtwin.wire import Form, Shaped, Shaper
 
 DEFAULT_LIMIT = 10_000
 _DIGITS = 30

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from nowtwin.apis.table import body_of
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request, json_answer, query_pairs
+from nowtwin.http.messages import Answer, Request, json_answer, query_pairs
 from nowtwin.instance import Instance
 
 _TINY = re.compile(r"/api/now(?:/v\d)?/tinyurl/?")

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 
 import msgspec
 
-from nowtwin import metadata
 from nowtwin.apps.package import read_package
 from nowtwin.apps.update_xml import Update, read_payload
-from nowtwin.dictionary import Table
-from nowtwin.ground import Ground
 from nowtwin.query.parse import parse
-from nowtwin.reshaping import drop_rows
-from nowtwin.selecting import Row, equalities, find, select
+from nowtwin.records.ground import Ground
+from nowtwin.records.selecting import Row, equalities, find, select
+from nowtwin.rules.reshaping import drop_rows
+from nowtwin.schema import metadata
+from nowtwin.schema.dictionary import Table
 from nowtwin.values import number_of
 
 _FIRST = ("sys_app", "sys_scope", "sys_store_app", "sys_db_object", "sys_dictionary", "sys_number", "sys_choice")

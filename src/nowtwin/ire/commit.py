@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from nowtwin.accept import Acceptance
+from nowtwin.accounts.users import User
 from nowtwin.errors import Refused
 from nowtwin.instance import Instance
 from nowtwin.ire import duplicates, reclassify
@@ -13,10 +13,10 @@ from nowtwin.ire.outcome import Outcome, RelationOutcome, SubOutcome, Trouble
 from nowtwin.ire.payload import Item, Relation, SubItem
 from nowtwin.ire.reconcile import Reconciliation
 from nowtwin.ire.rules import Entry, Rule
-from nowtwin.metadata import row_id
-from nowtwin.records import Record
-from nowtwin.selecting import Row, equalities, find, select
-from nowtwin.users import User
+from nowtwin.records.accept import Acceptance
+from nowtwin.records.pipeline import Record
+from nowtwin.records.selecting import Row, equalities, find, select
+from nowtwin.schema.metadata import row_id
 
 PARTIAL = "cmdb_ire_partial_payloads"
 INCOMPLETE = "cmdb_ire_incomplete_payloads"

@@ -5,10 +5,10 @@ Source: id-detect-dup-ci.md, properties-id-reconciliation.md, CMDBDuplicateTaskU
 
 from collections.abc import Sequence
 
+from nowtwin.accounts.users import User
 from nowtwin.instance import Instance
 from nowtwin.query.parse import parse
-from nowtwin.selecting import select
-from nowtwin.users import User
+from nowtwin.records.selecting import select
 from nowtwin.values import number_of
 
 TASK = "reconcile_duplicate_task"

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import msgspec
 
+from nowtwin.accounts.users import User
 from nowtwin.instance import Instance
 from nowtwin.ire.checks import acceptable, sub_criterion
 from nowtwin.ire.commit import Committer
@@ -19,8 +20,7 @@ from nowtwin.ire.outcome import Options, Outcome, RelationOutcome, Result
 from nowtwin.ire.payload import Item, Payload, Relation, SubItem, shown
 from nowtwin.ire.reclassify import decide_class
 from nowtwin.ire.rules import Entry, Rule, insert_blocked, rule_for
-from nowtwin.selecting import equalities, select
-from nowtwin.users import User
+from nowtwin.records.selecting import equalities, select
 
 
 class Engine:

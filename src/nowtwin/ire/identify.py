@@ -8,7 +8,7 @@ from nowtwin.ire.duplicates import skipped
 from nowtwin.ire.payload import Item, SourceInfo, SubItem
 from nowtwin.ire.rules import QUALIFIER, Entry, Rule
 from nowtwin.query.parse import Query, Term, parse
-from nowtwin.selecting import equalities, find, select
+from nowtwin.records.selecting import equalities, find, select
 
 UNKNOWN = "Unknown"
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from nowtwin.clock import STAMP
 from nowtwin.instance import Instance
-from nowtwin.selecting import find
+from nowtwin.records.selecting import find
 from nowtwin.values import number_of
 
 _MINUTES = 15

@@ -3,13 +3,13 @@
 Source: c_CIReclassification.md. Settings of the item come before properties of the instance.
 """
 
+from nowtwin.accounts.users import User
 from nowtwin.instance import Instance
 from nowtwin.ire.outcome import Outcome
 from nowtwin.ire.payload import shown
 from nowtwin.ire.rules import rule_for
-from nowtwin.records import Record
-from nowtwin.selecting import equalities, select
-from nowtwin.users import User
+from nowtwin.records.pipeline import Record
+from nowtwin.records.selecting import equalities, select
 
 TASK = "reclassification_task"
 

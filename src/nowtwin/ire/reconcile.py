@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 from nowtwin.clock import STAMP
 from nowtwin.instance import Instance
-from nowtwin.metadata import row_id
 from nowtwin.query.parse import parse
-from nowtwin.records import Record
-from nowtwin.scripting.matching import Subject, meets
-from nowtwin.selecting import Row, equalities, find, select
+from nowtwin.records.matching import Subject, meets
+from nowtwin.records.pipeline import Record
+from nowtwin.records.selecting import Row, equalities, find, select
+from nowtwin.schema.metadata import row_id
 from nowtwin.values import number_of
 
 RULES = "cmdb_reconciliation_definition"

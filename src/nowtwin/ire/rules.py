@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from nowtwin.instance import Instance
 from nowtwin.query.parse import parse
-from nowtwin.selecting import Row, equalities, find, select
+from nowtwin.records.selecting import Row, equalities, find, select
 
 QUALIFIER = "cmdb_ci_qualifier"
 """CIs that say something about a relation and stand between its ends."""

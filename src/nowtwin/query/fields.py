@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from nowtwin.dictionary import METADATA_ROOT, Column, Dictionary
-from nowtwin.storage import Storage, quote
+from nowtwin.schema.dictionary import METADATA_ROOT, Column, Dictionary
+from nowtwin.storage.rows import Storage, quote
 from nowtwin.values import LIST_TYPES
 
 NOTHING = "NULL"

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nowtwin.behaviour.switches import Switches
 from nowtwin.query import dates
 from nowtwin.query.fields import Field, Source
 from nowtwin.query.parse import Clause, Condition, Group, Order, Query, RelatedList, Term, TextSearch
-from nowtwin.switches import Switches
 from nowtwin.values import DATE_TIME_TYPES, DATE_TYPES, EXACT_TYPES, NUMERIC_TYPES, Stored, number_of, truth_of
 
 TAGS = "sys_tags"

@@ -7,13 +7,13 @@ fails, or is stopped, denies; one that was stopped is not tried on the other rec
 from collections.abc import Mapping, Sequence
 from json import dumps
 
-from nowtwin.acl import Scripted
+from nowtwin.access.acl import Scripted
+from nowtwin.accounts.users import User
 from nowtwin.query.dates import Moment
 from nowtwin.scripting.engine import Engine
 from nowtwin.scripting.platform import Platform
 from nowtwin.scripting.scope import Running
 from nowtwin.scripting.session import Frame
-from nowtwin.users import User
 
 _ANSWER = "var answer; var $last = eval({source}); return String(answer === undefined ? $last : answer);"
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from nowtwin.dictionary import Dictionary
 from nowtwin.query.parse import Query, Term, parse
-from nowtwin.state_models import MODELS
-from nowtwin.storage import Storage
+from nowtwin.rules.state_models import MODELS
+from nowtwin.schema.dictionary import Dictionary
+from nowtwin.storage.rows import Storage
 from nowtwin.values import number_of
 
 When = Literal["before", "after", "async", "display"]

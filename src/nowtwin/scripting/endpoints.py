@@ -2,10 +2,10 @@
 a call, with the rights of the system and in the session of the caller.
 """
 
+from nowtwin.accounts.users import User
 from nowtwin.scripting.engine import Engine
 from nowtwin.scripting.scope import Running
 from nowtwin.scripting.session import Answered, Called, Frame, Outcome
-from nowtwin.users import User
 
 
 class Endpoints:

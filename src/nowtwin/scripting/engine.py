@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
+from nowtwin.accounts.users import User
 from nowtwin.scripting.host_records import Queries
 from nowtwin.scripting.host_system import Line, log
 from nowtwin.scripting.outbound import Outbound
@@ -16,7 +17,6 @@ from nowtwin.scripting.platform import Platform
 from nowtwin.scripting.process import Stopped, Workers
 from nowtwin.scripting.scope import Running, Scope
 from nowtwin.scripting.session import Frame, Outcome, Revisions, Session, calls_of
-from nowtwin.users import User
 
 _SOURCE = "Evaluator"
 

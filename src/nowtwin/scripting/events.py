@@ -5,7 +5,7 @@ An event without script actions, or for later, stays in state ready; no notifica
 
 from collections.abc import Mapping, Sequence
 
-from nowtwin.records import texts_of
+from nowtwin.records.pipeline import texts_of
 from nowtwin.scripting.engine import Engine
 from nowtwin.scripting.jobs import Jobs
 from nowtwin.scripting.platform import Platform

@@ -5,11 +5,11 @@ For pages of records the same is worked out in SQL (`veiling`).
 
 from collections.abc import Iterable, Mapping
 
-from nowtwin.acl import Queries, Scripted, Verdict
+from nowtwin.access.acl import Queries, Scripted, Verdict
+from nowtwin.accounts.users import User
 from nowtwin.query.parse import parse
-from nowtwin.scripting.matching import Subject, surely_meets
+from nowtwin.records.matching import Subject, surely_meets
 from nowtwin.scripting.platform import Platform
-from nowtwin.users import User
 
 
 def grants(platform: Platform, user: User, verdict: Verdict, table: str, values: Mapping[str, str]) -> bool:

@@ -4,12 +4,12 @@ from time import monotonic
 
 import msgspec
 
-from nowtwin.records import texts_of
+from nowtwin.accounts.vault import MARK
+from nowtwin.records.pipeline import texts_of
 from nowtwin.scripting import mid_queue
 from nowtwin.scripting.outbound import Message, Reach, Reply
 from nowtwin.scripting.scope import Scope
 from nowtwin.values import number_of
-from nowtwin.vault import MARK
 
 Pairs = tuple[tuple[str, str], ...]
 _PROFILES = "sys_auth_profile_basic"

@@ -9,20 +9,20 @@ from dataclasses import replace
 
 import msgspec
 
-from nowtwin.accept import Acceptance
-from nowtwin.aggregating import Asked as AggregateAsked
-from nowtwin.aggregating import Having, Measure, Ordering, aggregate
-from nowtwin.display import Displays
+from nowtwin.behaviour.switches import Switches
 from nowtwin.errors import Refused
 from nowtwin.query.fields import Source
 from nowtwin.query.parse import Group, Order, Query, Term, parse
-from nowtwin.reading import Wanted
-from nowtwin.records import Record
+from nowtwin.reading.aggregating import Asked as AggregateAsked
+from nowtwin.reading.aggregating import Having, Measure, Ordering, aggregate
+from nowtwin.reading.display import Displays
+from nowtwin.reading.pages import Wanted
+from nowtwin.records.accept import Acceptance
+from nowtwin.records.pipeline import Record
+from nowtwin.records.write_rules import Manner
 from nowtwin.scripting.granting import grants, writable
 from nowtwin.scripting.scope import Cursor, Scope
-from nowtwin.switches import Switches
 from nowtwin.values import DATE_TYPES, JOURNAL_TYPES, LIST_TYPES, NUMERIC_TYPES
-from nowtwin.write_rules import Manner
 
 _CHUNK = 50
 _ALL = -1

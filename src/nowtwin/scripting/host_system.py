@@ -10,11 +10,11 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 
-from nowtwin import metadata
 from nowtwin.clock import STAMP
-from nowtwin.display import Displays, duration, strftime_of
 from nowtwin.query import dates
-from nowtwin.records import texts_of
+from nowtwin.reading.display import Displays, duration, strftime_of
+from nowtwin.records.pipeline import texts_of
+from nowtwin.schema import metadata
 from nowtwin.scripting.scope import Scope
 from nowtwin.values import Stored
 

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from random import Random
 from typing import Protocol
 
-from nowtwin.access import Access
-from nowtwin.acl import Scripted
+from nowtwin.access.acl import Scripted
+from nowtwin.access.hiding import Access
+from nowtwin.accounts.users import User
+from nowtwin.accounts.vault import Vault
+from nowtwin.behaviour.switches import Switches
 from nowtwin.clock import Clock
-from nowtwin.dictionary import Dictionary
 from nowtwin.query.dates import Moment
-from nowtwin.reading import Reader
-from nowtwin.records import Records
-from nowtwin.storage import Storage
-from nowtwin.switches import Switches
-from nowtwin.users import User
-from nowtwin.vault import Vault
+from nowtwin.reading.pages import Reader
+from nowtwin.records.pipeline import Records
+from nowtwin.schema.dictionary import Dictionary
+from nowtwin.storage.rows import Storage
 
 
 class AccessRuling(Protocol):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from nowtwin.clock import STAMP
-from nowtwin.metadata import row_id
-from nowtwin.records import texts_of
+from nowtwin.records.pipeline import texts_of
+from nowtwin.schema.metadata import row_id
 from nowtwin.scripting.engine import Engine
 from nowtwin.scripting.jobs import Jobs
 from nowtwin.scripting.platform import Platform

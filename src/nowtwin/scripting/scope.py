@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
+from nowtwin.accounts.users import User
 from nowtwin.scripting.outbound import Outbound, Sent
 from nowtwin.scripting.platform import Platform
-from nowtwin.users import User
 
 
 @dataclass(slots=True)

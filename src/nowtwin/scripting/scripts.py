@@ -10,10 +10,13 @@ from typing import Any
 from msgspec import structs
 
 from nowtwin import errors
-from nowtwin.accept import SYSTEM_COLUMNS, Acceptance
+from nowtwin.accounts.users import User
 from nowtwin.clock import later
 from nowtwin.query.parse import Query, Term
-from nowtwin.schema import stock_default_scripts
+from nowtwin.records.accept import SYSTEM_COLUMNS, Acceptance
+from nowtwin.records.matching import Subject, meets
+from nowtwin.records.write_rules import Pending
+from nowtwin.schema.shipped import stock_default_scripts
 from nowtwin.scripting.access_scripts import AccessScripts
 from nowtwin.scripting.business_rules import ENGINES_AT, Rule, RuleBook, version_of
 from nowtwin.scripting.endpoints import Endpoints
@@ -21,14 +24,11 @@ from nowtwin.scripting.engine import Engine
 from nowtwin.scripting.events import Events
 from nowtwin.scripting.host_records import Queries, query_of, script_switches
 from nowtwin.scripting.jobs import Jobs
-from nowtwin.scripting.matching import Subject, meets
 from nowtwin.scripting.platform import Platform
 from nowtwin.scripting.schedules import Schedules
 from nowtwin.scripting.scope import Running, Scope
 from nowtwin.scripting.session import Frame, Outcome
-from nowtwin.users import User
 from nowtwin.values import Stored
-from nowtwin.write_rules import Pending
 
 _NO_ROWS = Query((((Term("sys_id", "IN", ""),),),))
 

@@ -10,8 +10,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from nowtwin.dictionary import Dictionary
-from nowtwin.schema import shipped_dictionary
+from nowtwin.schema.dictionary import Dictionary
+from nowtwin.schema.shipped import shipped_dictionary
 from nowtwin.seeds.demo_content import catalog_tables, knowledge_tables, layout_tables, menu_tables
 from nowtwin.seeds.demo_records import Tables, demo_tables
 from nowtwin.seeds.platform_facts import platform_schema

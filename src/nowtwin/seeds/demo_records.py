@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
-from nowtwin.dictionary import Column, Dictionary
+from nowtwin.schema.dictionary import Column, Dictionary
 from nowtwin.seeds import display_values
 from nowtwin.seeds.demo_references import describe, enrich_from_hardware, enrich_models, target_class, user_name_of
 from nowtwin.seeds.references import ReferenceBook, Row, seeded

@@ -1,6 +1,6 @@
 """What demo records need and the shipped schema lacks: a few choice lists.
 
-`nowtwin.schema` holds the tables; the lists here matter to the seeds alone (labels as the demo records display them,
+`nowtwin.schema.shipped` holds the tables; the lists here matter to the seeds alone (labels as the demo records display them,
 subcategories as on a stock instance). Facts only, in the form that `Instance.load_schema` takes; what an instance
 knows already wins.
 """

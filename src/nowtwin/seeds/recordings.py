@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from nowtwin.dictionary import Dictionary
+from nowtwin.schema.dictionary import Dictionary
 from nowtwin.seeds.references import Row
 
 _TABLE: Final = re.compile(r"/api/now/(?:v\d/)?table/(\w+)")

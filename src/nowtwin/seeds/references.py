@@ -9,7 +9,7 @@ without a row (`global`, `glide.maint`, a deleted user): those have no display v
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
 
-from nowtwin.dictionary import Dictionary
+from nowtwin.schema.dictionary import Dictionary
 from nowtwin.seeds.sys_ids import sys_id_of
 
 Row: TypeAlias = dict[str, str]

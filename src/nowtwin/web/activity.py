@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from nowtwin.display import Displays
+from nowtwin.accounts.users import User
 from nowtwin.instance import Instance
 from nowtwin.query.fields import Field
 from nowtwin.query.parse import parse
-from nowtwin.selecting import Row, select
-from nowtwin.users import User
+from nowtwin.reading.display import Displays
+from nowtwin.records.selecting import Row, select
 from nowtwin.web.frame import section
 from nowtwin.web.markup import Html, address, link, tag
 from nowtwin.web.reading import column_at, label_at

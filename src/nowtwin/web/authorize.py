@@ -11,12 +11,12 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import urlencode
 
+from nowtwin.accounts.registry import Application
+from nowtwin.accounts.users import Code
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request
+from nowtwin.http.messages import Answer, Request
 from nowtwin.instance import Instance
-from nowtwin.registry import Application
-from nowtwin.sign_in import may_use_pages
-from nowtwin.users import Code
+from nowtwin.permission.sign_in import may_use_pages
 from nowtwin.web.frame import page, redirect
 from nowtwin.web.markup import tag
 from nowtwin.web.visitor import Visitor, form_of, refuse_foreign, refuse_unproven

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nowtwin.display import Displays
 from nowtwin.instance import Instance
 from nowtwin.query.fields import Field
 from nowtwin.query.parse import Condition, Query, Term, TextSearch, parse
+from nowtwin.reading.display import Displays
 from nowtwin.web.reading import column_at, label_at
 
 _WORDS = {

@@ -8,14 +8,14 @@ else made meanwhile to another column stays.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from nowtwin.accept import SYSTEM_COLUMNS
+from nowtwin.accounts.users import User
 from nowtwin.clock import STAMP
-from nowtwin.dictionary import Column
-from nowtwin.display import strftime_of
 from nowtwin.errors import Refused
-from nowtwin.http import Request
+from nowtwin.http.messages import Request
 from nowtwin.instance import Instance
-from nowtwin.users import User
+from nowtwin.reading.display import strftime_of
+from nowtwin.records.accept import SYSTEM_COLUMNS
+from nowtwin.schema.dictionary import Column
 from nowtwin.values import DATE_TIME_TYPES, JOURNAL_TYPES, LIST_TYPES, NUMERIC_TYPES, PASSWORD_TYPES, number_of
 from nowtwin.web.reading import Cell, keys_of, label_of
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 from xml.sax.saxutils import escape
 
-from nowtwin.http import Answer, Request, json_answer
+from nowtwin.http.messages import Answer, Request, json_answer
 from nowtwin.instance import Instance
 from nowtwin.values import number_of
 from nowtwin.web.layouts import list_columns

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nowtwin.dictionary import Choice, Column, Dictionary
 from nowtwin.instance import Instance
+from nowtwin.schema.dictionary import Choice, Column, Dictionary
 from nowtwin.values import DATE_TIME_TYPES, JOURNAL_TYPES, LIST_TYPES
 from nowtwin.web.layouts import is_long
 from nowtwin.web.lists import reference_address

@@ -1,8 +1,9 @@
 """`/sys_attachment.do?sys_id=...` sends the file of an attachment, never shown in place: it may hold anything."""
 
-from nowtwin import attachments, errors
-from nowtwin.http import Answer, Request
+from nowtwin import errors
+from nowtwin.http.messages import Answer, Request
 from nowtwin.instance import Instance
+from nowtwin.rules import attachments
 from nowtwin.web.reading import read_record
 
 

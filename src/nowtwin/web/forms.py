@@ -12,7 +12,7 @@ import msgspec
 from nowtwin import errors
 from nowtwin.apis import table as table_api
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request
+from nowtwin.http.messages import Answer, Request
 from nowtwin.instance import Instance
 from nowtwin.values import LIST_TYPES
 from nowtwin.web import entry, fields

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nowtwin.accounts.users import User
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Headers
-from nowtwin.users import User
+from nowtwin.http.messages import Answer, Headers
 from nowtwin.web.markup import Child, Html, joined, link, tag
 
 STYLE = "/styles/nowtwin.css"

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from nowtwin.dictionary import Dictionary
 from nowtwin.instance import Instance
 from nowtwin.query.parse import parse
+from nowtwin.records.selecting import Row, find, select
+from nowtwin.schema.dictionary import Dictionary
 from nowtwin.seeds.demo import shipped
 from nowtwin.seeds.demo_content import layout_tables
 from nowtwin.seeds.demo_records import Tables
-from nowtwin.selecting import Row, find, select
 from nowtwin.values import JOURNAL_TYPES, LIST_TYPES, PASSWORD_TYPES, number_of
 from nowtwin.web.reading import column_at
 

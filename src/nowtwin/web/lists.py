@@ -6,7 +6,7 @@ The search fields of the page add a condition to the query (`sysparm_goto_field`
 from collections.abc import Sequence
 
 from nowtwin.apis.table import whole_number
-from nowtwin.http import Answer, Request
+from nowtwin.http.messages import Answer, Request
 from nowtwin.instance import Instance
 from nowtwin.query.parse import Order, parse
 from nowtwin.web.conditions import Step, unknown_columns, worded

@@ -11,10 +11,10 @@ import msgspec
 
 from nowtwin import errors
 from nowtwin.apis import table as table_api
-from nowtwin.dictionary import Column, Dictionary
-from nowtwin.http import Request
+from nowtwin.http.messages import Request
 from nowtwin.instance import Instance
 from nowtwin.query.parse import Query, Term
+from nowtwin.schema.dictionary import Column, Dictionary
 
 ROWS = 20
 """Records on a page of a list."""

@@ -1,8 +1,8 @@
 """Log-in and log-out pages. The session is the one that the APIs know, in the cookie JSESSIONID."""
 
-from nowtwin.http import Answer, Headers, Request
+from nowtwin.http.messages import Answer, Headers, Request
 from nowtwin.instance import Instance
-from nowtwin.sign_in import may_use_pages
+from nowtwin.permission.sign_in import may_use_pages
 from nowtwin.web.frame import Message, page, redirect
 from nowtwin.web.markup import address, tag
 from nowtwin.web.own_paths import own_path

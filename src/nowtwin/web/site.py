@@ -18,9 +18,9 @@ from importlib.resources import files
 from urllib.parse import urlencode
 
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request
+from nowtwin.http.messages import Answer, Request
 from nowtwin.instance import Instance
-from nowtwin.sign_in import authenticate, cookie
+from nowtwin.permission.sign_in import authenticate, cookie
 from nowtwin.web import authorize, exports, sign_in, tools
 from nowtwin.web.files import send_file
 from nowtwin.web.forms import show_form, take_form

@@ -4,10 +4,10 @@ import re
 
 from nowtwin.apis.table import wanted_rows
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request
+from nowtwin.http.messages import Answer, Request
 from nowtwin.instance import Instance
 from nowtwin.query.parse import parse
-from nowtwin.selecting import Row, select
+from nowtwin.records.selecting import Row, select
 from nowtwin.web.frame import folded, page, redirect, section
 from nowtwin.web.markup import Child, Html, address, link, tag
 from nowtwin.web.own_paths import own_path

@@ -17,9 +17,9 @@ from xml.sax.saxutils import quoteattr
 from nowtwin import errors
 from nowtwin.apis.progress import FAILED, SUCCESSFUL, TABLE
 from nowtwin.errors import Refused
-from nowtwin.http import Answer, Request, json_answer, refusal
+from nowtwin.http.messages import Answer, Request, json_answer, refusal
+from nowtwin.http.multipart import parts_of
 from nowtwin.instance import Instance
-from nowtwin.multipart import parts_of
 from nowtwin.web.sign_in import session_cookie
 from nowtwin.web.visitor import Visitor, form_of
 

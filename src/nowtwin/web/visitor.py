@@ -10,9 +10,9 @@ import hmac
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
+from nowtwin.accounts.users import User
 from nowtwin.errors import Refused
-from nowtwin.http import Request
-from nowtwin.users import User
+from nowtwin.http.messages import Request
 
 _LENGTH = 72
 

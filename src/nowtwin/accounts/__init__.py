@@ -1,0 +1,1 @@
+"""Who there is and what proves it: users, roles, secrets, the OAuth registry, JWT."""

@@ -1,0 +1,1 @@
+"""What may be set about the twin: switches, faults, nodes."""

@@ -1,0 +1,1 @@
+"""The service catalog: items, carts, order guides."""

@@ -1,0 +1,1 @@
+"""Import sets: staging tables and transform maps."""

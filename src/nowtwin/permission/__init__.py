@@ -1,0 +1,1 @@
+"""What an account may do to a record; signing in."""

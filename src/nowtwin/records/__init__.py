@@ -1,0 +1,1 @@
+"""The write pipeline, without the platform's own rules."""

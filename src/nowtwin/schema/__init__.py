@@ -1,0 +1,1 @@
+"""The dictionary: shipped, written as facts, taken from documents, shown as rows."""

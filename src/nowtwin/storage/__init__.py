@@ -1,0 +1,1 @@
+"""Rows in SQLite, and the folder they are in."""
