@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -127,6 +127,8 @@ def trouble(lines: Sequence[ContractStatus], states: Sequence[ColumnStatus]) -> 
     """What somebody should know about columns, for `nowbridge status`."""
     from rich.text import Text
 
+    from nowbridge.cli import screen
+
     told = []
     for line in lines:
         by_state: dict[str, list[str]] = {}
@@ -136,6 +138,8 @@ def trouble(lines: Sequence[ContractStatus], states: Sequence[ColumnStatus]) -> 
         words = "; ".join(f"{state}: {', '.join(names)}" for state, names in by_state.items() if state != "left out")
         if words:
             told.append(Text(f"{line.source}: columns {words} (nowbridge schema {line.source})", "yellow"))
+        if line.error:
+            told.append(Text(f"{line.source}: {screen.error_line(line.error)}", "red"))
         if line.learned_from != "sys_dictionary":
             told.append(Text(f"{line.source}: columns are learned from {line.learned_from}", "yellow"))
         if line.words_learned:
@@ -194,5 +198,6 @@ def _show(lines: list[ContractStatus], states: list[ColumnStatus], *, as_json: b
         for why in (line.stopped, line.error):
             if why:
                 out.print(Text(f"{line.source}: {screen.error_line(why)}", "red"), soft_wrap=True)
-    for told in trouble([line for line in lines if line.words_learned], []):
-        out.print(told, soft_wrap=True)
+        if line.words_learned or line.learned_from != "sys_dictionary":
+            for told in trouble([replace(line, error=None)], []):
+                out.print(told, soft_wrap=True)
