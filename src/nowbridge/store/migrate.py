@@ -55,6 +55,13 @@ def apply(connection: psycopg.Connection, *, only: Sequence[str] | None = None) 
     return tuple(name for name, _ in wanted)
 
 
+def applied(dsn: str) -> tuple[str, ...]:
+    """The migrations that a database has had, in order."""
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute("SELECT name FROM nowbridge.migration ORDER BY name").fetchall()
+    return tuple(name for (name,) in rows)
+
+
 def missing(dsn: str) -> tuple[str, ...]:
     """The migrations that this version needs and the database has not had."""
     with psycopg.connect(dsn) as connection:
