@@ -28,7 +28,7 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import PageRequest
 from nowbridge.servicenow.wire import ABSENT, PageDecoder
-from nowbridge.store import columns, duties, labels
+from nowbridge.store import columns, ddl, duties, labels
 from nowbridge.store.columns import StateRow
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.ddl import ColumnDefinition
@@ -149,7 +149,7 @@ class Evolver:
         """Make one of the table's indexes, beside readers and writers. False when it has all of them."""
         async with self.database.session() as connection:
             for name in indexed(loader.layout):
-                if await columns.ensure_index(connection, loader.row.relation, name):
+                if await ddl.ensure_index(connection, loader.row.relation, name):
                     return True
         return False
 

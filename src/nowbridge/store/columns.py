@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from nowbridge.model.errors import LostLease, Retry, Stop
 from nowbridge.store import duties
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.ddl import ColumnDefinition, Relation, index_name
+from nowbridge.store.ddl import ColumnDefinition, Relation
 from nowbridge.store.duties import DutyLease
 from nowbridge.store.load import Target
 from nowbridge.store.tables import TableRow
@@ -341,41 +341,6 @@ async def fill_rows(connection: Connection, target: Target) -> int:
             answered="somebody holds one of its rows locked",
             hint="It is tried again.",
         ) from error
-
-
-async def ensure_index(connection: Connection, relation: Relation, column: str) -> bool:
-    """Index one column without keeping anybody from reading or writing; True if that had to be done. `connection` is
-    outside a transaction. An index that was left unfinished is made again.
-    """
-    name = index_name(relation, column)
-    cursor = await connection.execute(
-        "SELECT i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
-        " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
-        (relation.schema, name),
-    )
-    found = await cursor.fetchone()
-    if found is not None and found[0]:
-        return False
-    index = sql.Identifier(relation.schema, name)
-    await connection.execute(sql.SQL("SET lock_timeout = '5s'"))
-    try:
-        if found is not None:
-            await connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index))
-        await connection.execute(
-            sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} ({})").format(
-                sql.Identifier(name), relation.identifier, sql.Identifier(column)
-            )
-        )
-    except psycopg.errors.LockNotAvailable as error:
-        raise Retry(
-            "schema.busy",
-            asked=f"index {relation.name}.{column}",
-            answered="a transaction has been open for longer than five seconds",
-            hint="It is tried again.",
-        ) from error
-    finally:
-        await connection.execute(sql.SQL("RESET lock_timeout"))
-    return True
 
 
 async def seen(connection: Connection, connection_id: int, subject: str) -> tuple[str, datetime] | None:
