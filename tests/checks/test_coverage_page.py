@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from nowtwin.switches import Switches
+from nowtwin.behaviour.switches import Switches
 from scripts import coverage_page
 
 

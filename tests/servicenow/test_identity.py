@@ -10,7 +10,7 @@ import pytest
 from nowbridge.model.errors import Stop
 from nowbridge.servicenow import identity
 from nowbridge.servicenow.auth import Basic
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 
 if TYPE_CHECKING:
     from tests.support.site import Site

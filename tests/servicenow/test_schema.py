@@ -11,7 +11,7 @@ from nowbridge.model.errors import Stop
 from nowbridge.model.schema import ChoiceMode, SchemaSource
 from nowbridge.servicenow import schema
 from nowbridge.servicenow.auth import Basic
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from tests.support.scripted_server import Heard, answer, scripted
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from nowbridge.servicenow import tables
 from nowbridge.servicenow.auth import Basic
 from nowbridge.servicenow.pages import IdSweep, PageRequest
 from nowbridge.servicenow.wire import PageDecoder
-from nowtwin.access import HideRule
+from nowtwin.access.hiding import HideRule
 from tests.support.scripted_server import Heard, answer, scripted
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from nowbridge.transport.budget import Purpose
 from nowbridge.transport.client import Client, Limits
 from nowbridge.transport.gate import Grant, Report
 from nowbridge.transport.purpose import calling_for
-from nowtwin.faults import FaultRule, Latency
+from nowtwin.behaviour.faults import FaultRule, Latency
 from nowtwin.testing import RunningServer
 from tests.support.replica import Now, without_waiting
 

@@ -16,7 +16,7 @@ from nowbridge.store.provision import ROLE, as_role
 from nowbridge.writethrough.enable import enable_writes
 from nowbridge.writethrough.writer import Writer
 from nowtwin.query.parse import parse
-from nowtwin.selecting import select
+from nowtwin.records.selecting import select
 from tests.support.replica import Bench
 
 USER = "3" * 32

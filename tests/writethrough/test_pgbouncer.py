@@ -21,7 +21,7 @@ from psycopg.rows import TupleRow
 from nowbridge.delivery.deliver import Manner
 from nowbridge.store.embedded import binary
 from nowbridge.writethrough.settling import Settler
-from nowtwin.faults import FaultRule
+from nowtwin.behaviour.faults import FaultRule
 from tests.support.replica import without_waiting
 from tests.writethrough.conftest import PASSWORD, Writing
 from tests.writethrough.test_sql_clients import UPDATE, refuse, url

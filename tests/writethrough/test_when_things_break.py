@@ -13,7 +13,7 @@ from nowbridge.delivery.deliver import Manner
 from nowbridge.store import write_log
 from nowbridge.store.leases import Holder
 from nowbridge.writethrough.settling import OnAbort, Settler
-from nowtwin.faults import FaultRule
+from nowtwin.behaviour.faults import FaultRule
 from tests.support.replica import without_waiting
 from tests.writethrough.conftest import Writing
 
