@@ -7,6 +7,7 @@ answer goes into the log, and the transaction itself puts it into its rows befor
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -157,8 +158,10 @@ class Writer:
             hints.Told(step.table, step.sys_id, step.table, None, None, deleted=step.operation is Operation.DELETE)
             for step in steps_of(entry)
         ]
+        now = self.clock()
+        signature = hashlib.sha256(f"write {entry.id} {now.isoformat()}".encode()).digest()  # of no other post
         async with self.database.transaction() as connection:
-            await hints.add(connection, self.connection_id, told, now=self.clock())
+            await hints.take(connection, self.connection_id, signature, told, now=now)
 
     @property
     def look_after(self) -> timedelta:
