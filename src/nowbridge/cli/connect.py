@@ -18,6 +18,7 @@ from nowbridge.cli.entry import AsJson, examples, open_database, run, settings_o
 if TYPE_CHECKING:
     from nowbridge.servicenow.identity import Introduction
     from nowbridge.settings import Settings
+    from nowbridge.store.database import Database
     from nowbridge.wiring import SignIn
 
 EXAMPLES = examples(
@@ -65,6 +66,32 @@ _SECRETS = {
     "api_key": ("NOWBRIDGE_API_KEY", "API key"),
 }
 
+Proxy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The way out: http://[USER@]HOST:PORT, or none; else HTTPS_PROXY and NO_PROXY.",
+        show_default=False,
+    ),
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The certificate (PEM) of a private authority.", show_default=False),
+]
+ClientCertificate = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Our own certificate with its key (PEM), for mutual TLS.", show_default=False),
+]
+SecretExpires = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="DATE",
+        help="When the secret ends: a notice comes before.",
+        formats=["%Y-%m-%d"],
+        show_default=False,
+    ),
+]
+
 
 def connect(  # noqa: PLR0913 - one parameter per option
     context: typer.Context,
@@ -90,33 +117,10 @@ def connect(  # noqa: PLR0913 - one parameter per option
     client_id: Annotated[
         str | None, typer.Option(metavar="ID", help="Client ID of the OAuth application.", show_default=False)
     ] = None,
-    proxy: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="The way out: http://[USER@]HOST:PORT, or none; else HTTPS_PROXY and NO_PROXY.",
-            show_default=False,
-        ),
-    ] = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The certificate (PEM) of a private authority.", show_default=False),
-    ] = None,
-    client_certificate: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Our own certificate with its key (PEM), for mutual TLS.", show_default=False
-        ),
-    ] = None,
-    secret_expires: Annotated[
-        datetime | None,
-        typer.Option(
-            metavar="DATE",
-            help="When the secret ends: a notice comes before.",
-            formats=["%Y-%m-%d"],
-            show_default=False,
-        ),
-    ] = None,
+    proxy: Proxy = None,
+    ca_file: CaFile = None,
+    client_certificate: ClientCertificate = None,
+    secret_expires: SecretExpires = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password (client secret, API key) from standard input.")
     ] = False,
@@ -224,16 +228,22 @@ def _line_of_stdin() -> str:
     return line
 
 
+async def _refuse_stopped(database: Database, name: str) -> None:
+    from nowbridge.store import connections
+
+    async with database.transaction() as connection:
+        rows = [row for row in await connections.every(connection) if row.name == name]
+    for row in rows:
+        connections.refuse_stopped(row)
+
+
 async def _connect(settings: Settings, name: str, url: str, sign_in: SignIn, expires: datetime | None) -> Introduction:
     from nowbridge import wiring
     from nowbridge.servicenow import identity
     from nowbridge.store import connections
 
     async with open_database(settings) as database:
-        async with database.transaction() as connection:
-            for row in await connections.every(connection):
-                if row.name == name:
-                    connections.refuse_stopped(row)
+        await _refuse_stopped(database, name)
         async with wiring.instance_of(settings, url, sign_in, attempts=2) as instance:
             introduction = await identity.introduce(instance, user_name=sign_in.username, now=wiring.now)
         async with database.transaction() as connection:

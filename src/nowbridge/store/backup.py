@@ -66,22 +66,23 @@ def make(dsn: str, file: Path, order: Order) -> Manifest:
         descriptor = file.open("xb")
     except OSError as error:
         raise _refused("write", file, error.strerror or str(error), "Choose another place.") from error
-    with descriptor as opened, translated("read the Nowbridge database"):
+    with descriptor as opened, translated("read the Nowbridge database"), psycopg.connect(dsn) as connection:
         file.chmod(0o600)
-        with (
-            zipfile.ZipFile(opened, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive,
-            psycopg.connect(dsn) as connection,
-        ):
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            connection.read_only = True
-            manifest = _described(connection, order)
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        manifest = _described(connection, order)
+        with zipfile.ZipFile(opened, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
             archive.writestr("manifest.json", msgspec.json.encode(manifest))
             if order.key_lines:
                 archive.writestr("master.key", order.key_lines)
-            for table in manifest.tables:
-                if table.rows:
-                    _write_rows(connection, archive, table)
+            _write_all(connection, archive, manifest)
     return manifest
+
+
+def _write_all(connection: psycopg.Connection, archive: zipfile.ZipFile, manifest: Manifest) -> None:
+    for table in manifest.tables:
+        if table.rows:
+            _write_rows(connection, archive, table)
 
 
 def _described(connection: psycopg.Connection, order: Order) -> Manifest:
@@ -213,11 +214,7 @@ def restore(dsn: str, file: Path, manifest: Manifest, *, now: str) -> None:
         _clear(connection)
         migrate.apply(connection, only=manifest.migrations)
         with zipfile.ZipFile(file) as archive:
-            for table in manifest.tables:
-                for statement in table.script:
-                    connection.execute(sql.SQL(statement))
-                if table.rows:
-                    _read_rows(connection, archive, table)
+            _read_all(connection, archive, manifest)
         _count_on(connection, manifest.tables)
         _begin_anew(connection, [table for table in manifest.tables if table.script and not table.rows])
         migrate.apply(connection)
@@ -230,6 +227,14 @@ def restore(dsn: str, file: Path, manifest: Manifest, *, now: str) -> None:
             "UPDATE nowbridge.connection SET stopped = %s::jsonb WHERE stopped IS NULL",
             (msgspec.json.encode(why).decode(),),
         )
+
+
+def _read_all(connection: psycopg.Connection, archive: zipfile.ZipFile, manifest: Manifest) -> None:
+    for table in manifest.tables:
+        for statement in table.script:
+            connection.execute(sql.SQL(statement))
+        if table.rows:
+            _read_rows(connection, archive, table)
 
 
 def _clear(connection: psycopg.Connection) -> None:
