@@ -132,6 +132,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=3_650)],
         Meta(description="How long it is remembered what was hinted, and what was found that no hint had told of."),
     ] = 7
+    keep_writes_days: Annotated[
+        Annotated[int, Meta(ge=1, le=3_650)],
+        Meta(description="How long the log of SQL writes is kept; it holds the values that were written."),
+    ] = 90
+    write_rows: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)],
+        Meta(description="How many records one SQL transaction may write; more are refused before anything is sent."),
+    ] = 10_000
+    write_on_abort: Annotated[
+        Literal["revert", "keep"],
+        Meta(
+            description="What becomes of a SQL write whose COMMIT fails for a reason of Postgres after ServiceNow has accepted it: taken back, or kept and brought into the replica."
+        ),
+    ] = "revert"
+    write_longest_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="The longest that a transaction of the instance can take: only after it, a write whose answer was lost counts as not carried out."
+        ),
+    ] = 60.0
     keep_calls_days: Annotated[
         Annotated[int, Meta(ge=1, le=3_650)], Meta(description="How long the tallies of calls by hour are kept.")
     ] = 90

@@ -24,9 +24,11 @@ from urllib.request import getproxies_environment
 import msgspec
 
 from nowbridge.api.hooks import Receiver
+from nowbridge.delivery.deliver import Manner
 from nowbridge.jobs import notices, queue
 from nowbridge.jobs.notices import Notifier
 from nowbridge.jobs.worker import Duties, OpenReplica, Worker
+from nowbridge.jobs.writes import Writes, WriteSettings
 from nowbridge.model.errors import Retry, Stop
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.run import Replica
@@ -35,7 +37,7 @@ from nowbridge.replica.upkeep import Upkeep
 from nowbridge.servicenow import auth as auths
 from nowbridge.servicenow.instance import Instance
 from nowbridge.settings import Settings
-from nowbridge.store import backup, connections, embedded, migrate, provision
+from nowbridge.store import backup, connections, embedded, migrate, provision, write_log
 from nowbridge.store import sealed as sealed_store
 from nowbridge.store.budget import SharedBudget
 from nowbridge.store.connections import ConnectionRow
@@ -45,12 +47,15 @@ from nowbridge.store.leases import Holder
 from nowbridge.store.notices import Notice
 from nowbridge.store.secrets import Keyring, key_of
 from nowbridge.store.tables import TableRow
+from nowbridge.store.write_log import Ended
 from nowbridge.transport import mail
 from nowbridge.transport.budget import Purpose
 from nowbridge.transport.client import Client, Limits, Route
 from nowbridge.transport.gate import Supply
 from nowbridge.transport.messages import Headers, Request
 from nowbridge.transport.purpose import calling_for
+from nowbridge.writethrough.enable import enable_writes
+from nowbridge.writethrough.settling import OnAbort
 
 _SUCCESS = 2  # hundred
 
@@ -253,6 +258,7 @@ def duties_of(settings: Settings) -> Duties:
         keep_tallies=timedelta(days=settings.keep_calls_days),
         keep_notices=timedelta(days=settings.keep_notices_days),
         keep_hints=timedelta(days=settings.keep_hints_days),
+        keep_writes=timedelta(days=settings.keep_writes_days),
         stalled_after=settings.stalled_after_seconds,
         keep_tombstones=timedelta(days=settings.keep_tombstones_days),
     )
@@ -332,7 +338,43 @@ def worker_of(settings: Settings, database: Database, stop: asyncio.Event) -> Wo
         return await open_replica(settings, database, row, holder)
 
     notifier = notifier_of(settings, database)
-    return Worker(database, new_holder(settings), duties_of(settings), now, opener, stop, notifier)
+    return Worker(
+        database, new_holder(settings), duties_of(settings), now, opener, stop, notifier, write_settings_of(settings)
+    )
+
+
+async def make_writable(settings: Settings, database: Database) -> None:
+    """Give the tables of every connection the triggers that SQL writes need."""
+    async with database.transaction() as connection:
+        rows = await connections.every(connection)
+    for row in rows:
+        async with instance_of(settings, row.url, opened(settings, row), database=database) as instance:
+            await enable_writes(database, instance, row.id)
+
+
+async def undo_write(settings: Settings, database: Database, write_id: int) -> Ended:
+    """Carry the opposite of a write out, here and now. Returns how it ended."""
+    holder = new_holder(settings)
+    async with database.transaction() as connection:
+        await write_log.add_undo(connection, write_id, role="nowbridge undo", now=now())
+        rows = await connections.every(connection)
+    for row in rows:
+        replica = await open_replica(settings, database, row, holder)
+        try:
+            writes = Writes(database, holder, now, write_settings_of(settings))
+            await writes.carry([replica.replica])
+            await writes.end()
+            await writes.settle([replica.replica])
+            await replica.replica.read_hints()
+        finally:
+            await replica.close()
+    async with database.transaction() as connection:
+        return (await write_log.latest(connection, limit=1, only=write_id))[0]
+
+
+def write_settings_of(settings: Settings) -> WriteSettings:
+    manner = Manner(longest=settings.write_longest_seconds, parallel=own_in_flight(settings))
+    return WriteSettings(settings.write_rows, OnAbort(settings.write_on_abort), manner)
 
 
 def receiver_of(settings: Settings, database: Database) -> Receiver:

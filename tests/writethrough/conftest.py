@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from nowbridge.store import loopback, sql_users, write_log
-from nowbridge.store.provision import ROLE, as_role
+from nowbridge.store.provision import as_role
 from nowbridge.writethrough.enable import enable_writes
 from nowbridge.writethrough.writer import Writer
 from nowtwin.query.parse import parse
@@ -163,7 +163,7 @@ async def writing(bench: Bench, database_dsn: str, maintenance: psycopg.Connecti
     ids = bench.make_incidents(3, state="1", category="inquiry")
     await bench.load("incident")
     loopback.ensure(database_dsn)
-    await enable_writes(bench.database, bench.replica.instance, bench.connection_id, ROLE)
+    await enable_writes(bench.database, bench.replica.instance, bench.connection_id)
     replica = bench.replica
     writer = Writer(bench.database, replica.instance, bench.connection_id, replica.holder, replica.labeller, bench.now)
     made = Writing(bench, database_dsn, writer, ids, maintenance)

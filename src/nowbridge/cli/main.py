@@ -27,9 +27,11 @@ from nowbridge.cli import (
     psql,
     replicate,
     schema,
+    sql_user,
     status,
     up,
     verify,
+    writes,
 )
 from nowbridge.cli.entry import HOME_KEY, JSON_KEY, exit_code_of
 
@@ -149,4 +151,7 @@ _add(deletes.deletes, deletes.EXAMPLES)
 _add_group(hooks.app, "hooks")
 _add_group(keys.app, "keys")
 _add(schema.schema, schema.EXAMPLES)
+_add_group(sql_user.app, "sql-user")
+_add(writes.writes, writes.WRITES_EXAMPLES)
+_add(writes.undo, writes.UNDO_EXAMPLES)
 _add(psql.psql, psql.EXAMPLES, passes_on=True)

@@ -19,12 +19,13 @@ from procrastinate import App
 
 from nowbridge.jobs import queue
 from nowbridge.jobs.notices import Notifier
+from nowbridge.jobs.writes import Writes, WriteSettings
 from nowbridge.model.errors import NowbridgeError
 from nowbridge.replica.capture import Pass
 from nowbridge.replica.labels import rewrite_renamed
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Clock
-from nowbridge.store import budget, connections, hints, leases, notices, tables, tombstones, workers
+from nowbridge.store import budget, connections, hints, leases, notices, tables, tombstones, workers, write_log
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
 from nowbridge.store.leases import Holder
@@ -52,6 +53,7 @@ class Duties:
     keep_tallies: timedelta = timedelta(days=90)
     keep_notices: timedelta = timedelta(days=90)
     keep_hints: timedelta = timedelta(days=7)
+    keep_writes: timedelta = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,17 @@ class Worker:
     open_replica: Opener
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     notifier: Notifier | None = None
+    write_settings: WriteSettings = field(default_factory=WriteSettings)
+    writes: Writes = field(init=False)
     _queue: App | None = None
     _known: dict[int, datetime] = field(default_factory=dict)  # connections whose instance was looked at, and when
     _look_again: dict[int, datetime] = field(default_factory=dict)
     _hinted: asyncio.Event = field(default_factory=asyncio.Event)
     _open: dict[int, OpenReplica] = field(default_factory=dict)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.writes = Writes(self.database, self.holder, self.clock, self.write_settings)
 
     async def run(self) -> None:
         """Work until `stop` is set, then let go of everything that was claimed."""
@@ -93,6 +100,9 @@ class Worker:
             asyncio.create_task(self._repeat(self._reap, every=self.duties.heartbeat)),
             asyncio.create_task(self._repeat(self.hear_of_hints, every=self.duties.heartbeat)),
             asyncio.create_task(self._repeat(self.read_hints, every=self.duties.idle, wake=self._hinted)),
+            asyncio.create_task(self._repeat(self.hear_of_writes, every=self.duties.heartbeat)),
+            asyncio.create_task(self._repeat(self.carry_writes, every=self.duties.idle, wake=self.writes.handed_over)),
+            asyncio.create_task(self._repeat(self.settle_writes, every=self.duties.idle)),
             asyncio.create_task(self._repeat(self.poll_due, every=self.duties.idle)),
             asyncio.create_task(self._repeat(self.rewrite_labels, every=self.duties.idle)),
             asyncio.create_task(self._repeat(self.follow_labels, every=self.duties.tend)),
@@ -134,7 +144,7 @@ class Worker:
         for opened in self._open.values():
             opened.replica.stopping = True
         jobs.cancel()
-        await asyncio.wait(loops, timeout=self.duties.grace)
+        await asyncio.wait([*loops, asyncio.create_task(self.writes.end())], timeout=self.duties.grace)
         for task in loops:
             task.cancel()
         await asyncio.gather(jobs, *loops, return_exceptions=True)
@@ -173,6 +183,7 @@ class Worker:
             await budget.prune(connection, keep_tallies=self.duties.keep_tallies)
             await notices.prune(connection, before=self.clock() - self.duties.keep_notices)
             await hints.prune(connection, before=self.clock() - self.duties.keep_hints)
+            await write_log.prune(connection, before=self.clock() - self.duties.keep_writes)
 
     async def look(self) -> bool:
         """Make sure that each connection still leads to the instance that its replica was made of (replica.recognition):
@@ -258,6 +269,15 @@ class Worker:
                 log.warning("hints wait", number=done.put_off, code=done.error.code, answered=done.error.answered)
         return found
 
+    async def hear_of_writes(self) -> bool:
+        return await self.writes.listen(self.stop)
+
+    async def carry_writes(self) -> bool:
+        return await self.writes.carry([opened.replica for opened in await self._replicas()])
+
+    async def settle_writes(self) -> bool:
+        return await self.writes.settle([opened.replica for opened in await self._replicas()])
+
     async def tend(self) -> bool:
         """One duty of one table: the journal of deletions, a check, a comparison."""
         for opened in await self._replicas():
@@ -308,6 +328,7 @@ class Worker:
             await workers.beat(connection, self.holder.name, {}, now=self.clock())
             for opened in list(self._open.values()):
                 await leases.renew(connection, self.holder, opened.replica.at_work, now=self.clock())
+        await self.writes.renew()
         return False
 
     async def _reap(self) -> bool:

@@ -49,23 +49,26 @@ async def take(
 
     One statement, because the instance's scheduler waits for the answer: each round trip costs its threads.
     """
-    told = _folded(several)
-    cursor = await connection.execute(
-        _TAKE,
-        {
-            "connection": connection_id,
-            "digest": digest,
-            "tables": [one.table for one in told],
-            "ids": [one.sys_id for one in told],
-            "rules": [one.rule_table for one in told],
-            "counts": [one.mod_count for one in told],
-            "times": [one.updated_on for one in told],
-            "deleted": [one.deleted for one in told],
-            "now": now,
-        },
-    )
-    row = await cursor.fetchone()
+    values = {"connection": connection_id, "digest": digest, "now": now, **_as_columns(several)}
+    row = await (await connection.execute(_TAKE, values)).fetchone()
     return bool(row and row[0])
+
+
+async def add(connection: Connection, connection_id: int, several: Collection[Told], *, now: datetime) -> None:
+    """Keep hints of our own: records that we have reason to read back."""
+    await connection.execute(_ADD, {"connection": connection_id, "now": now, **_as_columns(several)})
+
+
+def _as_columns(several: Collection[Told]) -> dict[str, list[object]]:
+    told = _folded(several)
+    return {
+        "tables": [one.table for one in told],
+        "ids": [one.sys_id for one in told],
+        "rules": [one.rule_table for one in told],
+        "counts": [one.mod_count for one in told],
+        "times": [one.updated_on for one in told],
+        "deleted": [one.deleted for one in told],
+    }
 
 
 # Told of a record that is done: the same version or an older one, and no deletion on either side.
@@ -73,9 +76,7 @@ _OLD_NEWS = (
     "(h.done_at IS NOT NULL AND NOT h.deleted AND NOT excluded.deleted AND excluded.mod_count <= h.mod_count"
     " AND excluded.updated_on <= h.updated_on)"
 )
-_TAKE = (
-    "WITH taken AS (INSERT INTO nowbridge.hint_signature (connection_id, digest, seen_at)"
-    "   VALUES (%(connection)s, %(digest)s, %(now)s) ON CONFLICT DO NOTHING RETURNING 1),"
+_KEEP = (
     " told AS (SELECT t.* FROM taken, unnest(%(tables)s::text[], %(ids)s::text[], %(rules)s::text[],"
     "   %(counts)s::integer[], %(times)s::timestamptz[], %(deleted)s::boolean[])"
     "   AS t(table_name, sys_id, rule_table, mod_count, updated_on, deleted)),"
@@ -99,6 +100,11 @@ _TAKE = (
     "     AND (u.mod_count IS NULL OR u.mod_count <= t.mod_count))"
     f" SELECT count(*), pg_notify('{CHANNEL}', '') FROM taken"
 )
+_TAKE = (
+    "WITH taken AS (INSERT INTO nowbridge.hint_signature (connection_id, digest, seen_at)"
+    "   VALUES (%(connection)s, %(digest)s, %(now)s) ON CONFLICT DO NOTHING RETURNING 1)," + _KEEP
+)
+_ADD = "WITH taken AS (SELECT 1)," + _KEEP
 
 
 def _folded(several: Collection[Told]) -> list[Told]:

@@ -63,7 +63,9 @@ def ensure_reader(dsn: str, home: Path) -> str:
         database = sql.Identifier(connection.info.dbname)
         connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, name))
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(name))
-        connection.execute(sql.SQL("GRANT SELECT ON public._sync_cdc, public._sync_deleted, public._sync_columns TO {}").format(name))
+        connection.execute(
+            sql.SQL("GRANT SELECT ON public._sync_cdc, public._sync_deleted, public._sync_columns TO {}").format(name)
+        )
         for schema, relation in connection.execute(
             "SELECT schema_name, relation FROM nowbridge.replica_table"
         ).fetchall():

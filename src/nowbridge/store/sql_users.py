@@ -7,6 +7,7 @@ not TRUNCATE, and not make triggers or references. Neither sees our own schema, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import sql
@@ -82,6 +83,21 @@ async def remove(connection: Connection, name: str) -> None:
     await connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))  # what DROP OWNED asks for
     await connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
     await connection.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+@dataclass(frozen=True, slots=True)
+class SqlUser:
+    """`tables` None: all."""
+
+    name: str
+    writes: bool
+    tables: list[str] | None
+    added_at: datetime
+
+
+async def every(connection: Connection) -> list[SqlUser]:
+    cursor = await connection.execute("SELECT name, writes, tables, added_at FROM nowbridge.sql_user ORDER BY name")
+    return [SqlUser(*row) for row in await cursor.fetchall()]
 
 
 async def grant_all(connection: Connection) -> None:

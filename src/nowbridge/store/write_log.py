@@ -6,17 +6,19 @@ epoch, so a writer that was paused, or a client that gave up, cannot be overtake
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
+import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from nowbridge.model.errors import Stop
 from nowbridge.model.plan import Refusal
-from nowbridge.store.database import Connection
+from nowbridge.store.database import Connection, translated
 from nowbridge.store.leases import Holder
 
 CHANNEL = "nowbridge_write"
@@ -42,9 +44,7 @@ class Entry:
     sent_at: datetime | None
 
 
-_COLUMNS = (
-    "id, mode, state, connection_id, role, client_xid::text AS client_xid, statement, changes, epoch, undoes, plan, sent_at"
-)
+_COLUMNS = "id, mode, state, connection_id, role, client_xid::text AS client_xid, statement, changes, epoch, undoes, plan, sent_at"
 
 
 async def claim(
@@ -87,12 +87,12 @@ async def _claim(connection: Connection, which: str, becomes: str, values: Mappi
         return sorted(await cursor.fetchall(), key=lambda entry: entry.id)
 
 
-async def renew(connection: Connection, holder: Holder, *, now: datetime) -> None:
+async def renew(connection: Connection, holder: Holder, entries: Collection[Entry], *, now: datetime) -> None:
     """Keep what this worker is carrying out."""
     await connection.execute(
-        "UPDATE nowbridge.write_log SET lease_until = %s WHERE worker = %s AND lease_until IS NOT NULL"
-        " AND state IN ('taken', 'sent', 'unknown')",
-        (now + holder.lease, holder.name),
+        "UPDATE nowbridge.write_log w SET lease_until = %s FROM unnest(%s::bigint[], %s::bigint[]) AS e(id, epoch)"
+        " WHERE w.id = e.id AND w.epoch = e.epoch AND w.lease_until IS NOT NULL",
+        (now + holder.lease, [entry.id for entry in entries], [entry.epoch for entry in entries]),
     )
 
 
@@ -105,6 +105,67 @@ async def begin(connection: Connection, entry: Entry, plan: object, *, now: date
         {"id": entry.id, "epoch": entry.epoch, "now": now, "plan": Jsonb(msgspec.to_builtins(plan))},
     )
     return cursor.rowcount == 1
+
+
+async def add_undo(connection: Connection, write_id: int, *, role: str, now: datetime) -> None:
+    """Put the inverse of a write into the log, to be carried out by the next writer. Raises Stop `write.unknown`,
+    `write.not_undoable`.
+    """
+    cursor = await connection.execute(
+        "SELECT state, settled, connection_id, changes FROM nowbridge.write_log WHERE id = %s AND mode <> 'plan'",
+        (write_id,),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise Stop("write.unknown", asked=f"undo write {write_id}", answered="the log has no such write")
+    state, settled, connection_id, changes = row
+    if state != "done" or settled in ("reverted", "nothing"):
+        raise Stop(
+            "write.not_undoable",
+            asked=f"undo write {write_id}",
+            answered=f"it is not in ServiceNow (it ended as {settled or state})",
+        )
+    undone = [
+        [table_id, sys_id, _INVERSE[operation], {name: [after, before] for name, (before, after) in values.items()}]
+        for table_id, sys_id, operation, values in reversed(changes)
+    ]
+    await connection.execute(
+        "INSERT INTO nowbridge.write_log (mode, connection_id, role, statement, changes, undoes, submitted_at)"
+        " VALUES ('undo', %s, %s, %s, %s, %s, %s)",
+        (connection_id, role, f"undo of write {write_id}", Jsonb(undone), write_id, now),
+    )
+    await connection.execute(f"NOTIFY {CHANNEL}")
+
+
+_INVERSE = {"insert": "delete", "update": "update", "delete": "insert"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A write as the log shows it."""
+
+    id: int
+    submitted_at: datetime
+    role: str
+    mode: str
+    statement: str
+    state: str
+    settled: str | None
+    sqlstate: str | None
+    message: str | None
+    detail: str | None
+
+
+async def latest(connection: Connection, *, limit: int, only: int | None = None) -> list[Ended]:
+    """The newest writes, newest first; `only` the one with this id, or the undo of it."""
+    async with connection.cursor(row_factory=class_row(Ended)) as cursor:
+        await cursor.execute(
+            "SELECT id, submitted_at, role, mode, statement, state, settled, sqlstate, message, detail"
+            " FROM nowbridge.write_log WHERE mode <> 'plan' AND (%(only)s::bigint IS NULL OR undoes = %(only)s)"
+            " ORDER BY id DESC LIMIT %(limit)s",
+            {"only": only, "limit": limit},
+        )
+        return await cursor.fetchall()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,3 +260,15 @@ async def prune(connection: Connection, *, before: datetime) -> int:
         (before,),
     )
     return cursor.rowcount
+
+
+async def listen(dsn: str) -> AsyncGenerator[None, None]:
+    """Yields whenever a write was handed over, on a connection of its own; first when it listens."""
+    with translated("listen for writes"):
+        async with await psycopg.AsyncConnection.connect(
+            dsn, autocommit=True, application_name="nowbridge writes"
+        ) as connection:
+            await connection.execute(f"LISTEN {CHANNEL}")
+            yield
+            async for _ in connection.notifies():
+                yield

@@ -60,3 +60,15 @@ async def current(connection: Connection, relation: Relation, sys_ids: Sequence[
         (list(sys_ids),),
     )
     return dict(await cursor.fetchall())
+
+
+async def outdated(connection: Connection, connection_id: int) -> bool:
+    """Whether somebody may write by SQL and a table of this connection lacks its triggers, or has those of an older layout."""
+    cursor = await connection.execute(
+        "SELECT EXISTS (SELECT FROM nowbridge.sql_user WHERE writes) AND EXISTS ("
+        " SELECT FROM nowbridge.replica_table t LEFT JOIN nowbridge.write_table w ON w.table_id = t.id"
+        " WHERE t.connection_id = %s AND w.layout_epoch IS DISTINCT FROM t.layout_epoch)",
+        (connection_id,),
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])

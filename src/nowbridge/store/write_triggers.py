@@ -54,6 +54,7 @@ class WriteTable:
     relation: Relation
     columns: tuple[WriteColumn, ...]
     relatives: tuple[Relation, ...] = ()
+    layout_epoch: int = 1
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -62,7 +63,7 @@ class WriteTable:
         return (*(column.name for column in self.columns if not column.journal), *shown)
 
 
-async def make(connection: Connection, table: WriteTable, owner: str) -> None:
+async def make(connection: Connection, table: WriteTable) -> None:
     """Make or renew the table's functions and triggers, and note its columns. Needs the table's lock for a moment:
     callers set a lock_timeout (traps, finding 20).
     """
@@ -74,9 +75,14 @@ async def make(connection: Connection, table: WriteTable, owner: str) -> None:
                 _name(kind, table), sql.SQL({"receive": "(jsonb, jsonb)", "bury": "(jsonb)"}.get(kind, "()"))
             )
         )
-    for statement in _triggers(table, owner):
+    for statement in _triggers(table, connection.info.user):  # our own role: the one that no trigger fires for
         await connection.execute(statement)
     await _default_key(connection, table)
+    await connection.execute(
+        "INSERT INTO nowbridge.write_table (table_id, layout_epoch) VALUES (%s, %s)"
+        " ON CONFLICT (table_id) DO UPDATE SET layout_epoch = excluded.layout_epoch",
+        (table.id, table.layout_epoch),
+    )
     await connection.execute("DELETE FROM nowbridge.write_column WHERE table_id = %s", (table.id,))
     async with connection.cursor() as cursor:
         await cursor.executemany(

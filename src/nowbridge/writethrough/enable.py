@@ -11,7 +11,7 @@ from nowbridge.replica.layout import ColumnState, LabelKind, Layout, ReplicaColu
 from nowbridge.replica.spec import layout_of
 from nowbridge.servicenow import schema
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import tables, write_triggers
+from nowbridge.store import sql_users, tables, write_triggers
 from nowbridge.store.database import Database
 from nowbridge.store.tables import TableRow
 from nowbridge.store.write_triggers import WriteColumn, WriteTable
@@ -20,8 +20,8 @@ from nowbridge.writethrough.guard import SYSTEM
 KINDS = {LabelKind.CHOICE: "choice", LabelKind.REFERENCE: "reference", LabelKind.LIST: "list"}
 
 
-async def enable_writes(database: Database, instance: Instance, connection_id: int, owner: str) -> list[str]:
-    """Make every replicated table of a connection writable; `owner` is the product's role. Returns their names.
+async def enable_writes(database: Database, instance: Instance, connection_id: int) -> list[str]:
+    """Make every replicated table of a connection writable, for the users who may write it. Returns their names.
 
     A table that ServiceNow lets nobody write (a database view) is made so too: ServiceNow refuses, not we.
     """
@@ -32,7 +32,9 @@ async def enable_writes(database: Database, instance: Instance, connection_id: i
         made = write_table(row, found[row.source], rows)
         async with database.transaction() as connection:
             await connection.execute("SET LOCAL lock_timeout = '200ms'")
-            await write_triggers.make(connection, made, owner)
+            await write_triggers.make(connection, made)
+    async with database.transaction() as connection:
+        await sql_users.grant_all(connection)
     return [row.relation.name for row in rows]
 
 
@@ -52,6 +54,7 @@ def write_table(row: TableRow, table: Table, others: Sequence[TableRow]) -> Writ
         connection_id=row.connection_id,
         relation=row.relation,
         columns=tuple(write_columns(layout, table)),
+        layout_epoch=row.layout_epoch,
         relatives=tuple(relation for _, relation in sorted(related, key=lambda pair: pair[0])),
     )
 

@@ -36,7 +36,10 @@ class Settler:
             done = [one for one in found if one.status == "committed" and one.marked]
             for one in done:
                 await write_log.settle(connection, one.entry.id, "committed")
+            alone = [one for one in done if one.entry.client_xid is None]
             lost = [one for one in found if one not in done]
+        for one in alone:  # an undo: no transaction puts its answer into the rows
+            await self.writer.bring_in(one.entry)
         for one in lost:
             await self._settle_lost(one)
         return len(found)

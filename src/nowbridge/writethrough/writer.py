@@ -7,7 +7,6 @@ answer goes into the log, and the transaction itself puts it into its rows befor
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -91,6 +90,8 @@ class Writer:
         plan = plan_of(changes, {place.table.id: place.table for place in places.values()})
         holders = await self._holders(plan, places)
         plan = Plan(tuple(_addressed(step, holders[step.sys_id]) for step in plan.steps))
+        if entry.mode == "undo":
+            plan = _settable(plan, holders)
         refusal = guard.check(plan, {s: found[0].table for s, found in holders.items()}, most_rows=self.most_rows)
         refusal = refusal or await self._missing_reference(plan, holders)
         if entry.mode == "plan":
@@ -158,10 +159,8 @@ class Writer:
             hints.Told(step.table, step.sys_id, step.table, None, None, deleted=step.operation is Operation.DELETE)
             for step in steps_of(entry)
         ]
-        now = self.clock()
-        signature = hashlib.sha256(f"write {entry.id} {now.isoformat()}".encode()).digest()  # of no other post
         async with self.database.transaction() as connection:
-            await hints.take(connection, self.connection_id, signature, told, now=now)
+            await hints.add(connection, self.connection_id, told, now=self.clock())
 
     @property
     def look_after(self) -> timedelta:
@@ -299,6 +298,18 @@ def said_of(changes: Sequence[Change]) -> dict[str, dict[str, Any]]:
             first = record["changes"].get(name, (before, after))[0]
             record["changes"][name] = [first, after]
     return said
+
+
+def _settable(plan: Plan, holders: Mapping[str, Sequence[Place]]) -> Plan:
+    """An undo writes what can be written: what ServiceNow sets by itself is left to it."""
+    steps = []
+    for step in plan.steps:
+        columns = holders[step.sys_id][0].table.columns.values()
+        fixed = guard.SYSTEM | {column.source for column in columns if column.read_only}
+        fields = tuple(pair for pair in step.fields if pair[0] not in fixed)
+        base = tuple(pair for pair in step.base if pair[0] not in fixed or step.operation is Operation.DELETE)
+        steps.append(Step(step.operation, step.table, step.sys_id, fields, base))
+    return Plan(tuple(steps))
 
 
 def _addressed(step: Step, holders: Sequence[Place]) -> Step:

@@ -17,6 +17,12 @@ CREATE TABLE nowbridge.write_column (
     PRIMARY KEY (table_id, name)
 );
 
+-- The tables that have their triggers, and the layout that these were made for.
+CREATE TABLE nowbridge.write_table (
+    table_id     integer PRIMARY KEY REFERENCES nowbridge.replica_table ON DELETE CASCADE,
+    layout_epoch integer NOT NULL
+);
+
 -- What the running transactions have changed so far; a transaction's rows go when they are handed over.
 CREATE TABLE nowbridge.pending (
     seq       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,0 +1,130 @@
+"""SQL writes in a worker: taken as soon as a transaction hands them over, several at once, and settled afterwards.
+
+A client waits for each, so they do not queue behind the worker's other work; the shared budget lets their calls go first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import structlog
+
+from nowbridge.delivery.deliver import Manner
+from nowbridge.model.errors import NowbridgeError
+from nowbridge.replica.run import Replica
+from nowbridge.replica.spec import Clock
+from nowbridge.store import write_log, write_tables
+from nowbridge.store.database import Database
+from nowbridge.store.leases import Holder
+from nowbridge.writethrough.enable import enable_writes
+from nowbridge.writethrough.settling import OnAbort, Settler
+from nowbridge.writethrough.writer import MOST_ROWS, Writer
+
+log = structlog.get_logger("nowbridge.writes")
+
+AT_ONCE = 20
+"""Writes of one connection that a worker carries out side by side; each waits mostly for ServiceNow."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSettings:
+    """`most_rows` records a transaction may write; what becomes of a write whose transaction failed after ServiceNow had
+    accepted it; and how writes are sent.
+    """
+
+    most_rows: int = MOST_ROWS
+    on_abort: OnAbort = OnAbort.REVERT
+    manner: Manner = field(default_factory=Manner)
+
+
+@dataclass(slots=True)
+class Writes:
+    database: Database
+    holder: Holder
+    clock: Clock
+    settings: WriteSettings
+    handed_over: asyncio.Event = field(default_factory=asyncio.Event)
+    _running: dict[asyncio.Task[None], write_log.Entry] = field(default_factory=dict)
+
+    def writer(self, replica: Replica) -> Writer:
+        return Writer(
+            self.database,
+            replica.instance,
+            replica.connection_id,
+            self.holder,
+            replica.labeller,
+            self.clock,
+            self.settings.manner,
+            self.settings.most_rows,
+        )
+
+    async def listen(self, stopped: asyncio.Event) -> bool:
+        """Hear of writes until told to stop, so that they need not wait for the next look."""
+        async with aclosing(write_log.listen(self.database.dsn)) as heard:
+            ended = asyncio.create_task(stopped.wait())
+            try:
+                while not stopped.is_set():
+                    told = asyncio.ensure_future(_next(heard))
+                    await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
+                    if not told.done():
+                        told.cancel()
+                        await asyncio.gather(told, return_exceptions=True)
+                        break
+                    told.result()
+                    self.handed_over.set()
+            finally:
+                ended.cancel()
+        return False
+
+    async def carry(self, replicas: Iterable[Replica]) -> bool:
+        """Begin every write that waits. True if there was one."""
+        self.handed_over.clear()
+        begun = False
+        for replica in replicas:
+            async with self.database.transaction() as connection:
+                entries = await write_log.claim(
+                    connection, replica.connection_id, self.holder, now=self.clock(), limit=AT_ONCE
+                )
+            writer = self.writer(replica)
+            for entry in entries:
+                task = asyncio.create_task(self._carry_out(writer, entry))
+                self._running[task] = entry
+                task.add_done_callback(self._running.pop)
+            begun = begun or bool(entries)
+        return begun
+
+    async def _carry_out(self, writer: Writer, entry: write_log.Entry) -> None:
+        try:
+            await writer.carry_out(entry)
+        except NowbridgeError as error:  # the database went away: the lease runs out and another takes it
+            log.warning("a write waits", write=entry.id, code=error.code, answered=error.answered)
+
+    async def settle(self, replicas: Iterable[Replica]) -> bool:
+        """Settle what has ended, look for what is unknown, and keep the tables' triggers as their columns are."""
+        done = 0
+        for replica in replicas:
+            settler = Settler(self.writer(replica), self.settings.on_abort)
+            done += await settler.settle()
+            done += await settler.look_for_unknown()
+            async with self.database.transaction() as connection:
+                outdated = await write_tables.outdated(connection, replica.connection_id)
+            if outdated:
+                await enable_writes(self.database, replica.instance, replica.connection_id)
+        return done > 0
+
+    async def renew(self) -> None:
+        """Keep what is being carried out."""
+        if self._running:
+            async with self.database.transaction() as connection:
+                await write_log.renew(connection, self.holder, list(self._running.values()), now=self.clock())
+
+    async def end(self) -> None:
+        """Let what was begun come to its end."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+
+async def _next(heard: AsyncGenerator[None, None]) -> None:
+    await anext(heard)
