@@ -44,7 +44,8 @@ EVENT_LOG = "uci_incident_event_log.dev.csv.gz"
 PUBLISHED = "README.md says where the public event log is to be had"
 GENERATED = 5_000  # incidents to begin with, where no log is at hand
 LEAST_CHANGES = 2_000  # fewer prove little
-BACKSTOP_SECONDS = 5.0  # between polls behind the hints; the default spares a real instance, and nobody would watch it
+BACKSTOP_SECONDS = 15.0  # between polls behind the hints; the default spares a real instance, and nobody would watch it
+SETTLED_WITHIN = 40  # half seconds
 VISIBLE_WITHIN = 60.0  # seconds after the last change
 SHOWN_CHANGES, LONGEST_VALUE = 6, 26
 BIN = Path(sys.executable).parent
@@ -169,6 +170,7 @@ class Demo:
             await stack.enter_async_context(self.up(port))
             settings = load_settings(self.environment, home=self.home)
             database = await stack.enter_async_context(Database(find_database(settings), max_size=3))
+            await self.settle(database)
             await self.play(twin, database, settings)
             if not self.options.once:
                 return None
@@ -200,6 +202,18 @@ class Demo:
                 yield
                 if process.returncode is not None:
                     raise Failed(f"nowbridge up ended by itself: {log.read_text(encoding='utf-8')[-2000:]}")
+
+    async def settle(self, database: Database) -> None:
+        """Wait until the worker has done what is due at once after a first load, so that the play does not compete with it."""
+        for _ in range(SETTLED_WITHIN):
+            due = await read(
+                database,
+                "SELECT (SELECT count(*) FROM nowbridge.duty WHERE next_at <= now())"
+                " + (SELECT count(*) FROM nowbridge.stream WHERE proven_at IS NULL)",
+            )
+            if due[0][0] == 0:
+                return
+            await asyncio.sleep(0.5)
 
     async def play(self, twin: Twin, database: Database, settings: Settings) -> None:
         """Play the history and show how the copy follows, to the end of a bounded run or until somebody stops it."""
@@ -494,10 +508,10 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--home", type=Path, metavar="DIR", help="keep Nowbridge's home in this folder")
     parser.add_argument("--changes", type=int, default=2_500, metavar="N", help="with --once: how many changes (2,500)")
-    parser.add_argument("--rate", type=float, metavar="R", help="changes per second (50 with --once, else 20)")
+    parser.add_argument("--rate", type=float, metavar="R", help="changes per second (40 with --once, else 20)")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="save the last view as an SVG")
     options = parser.parse_args()
-    options.rate = options.rate or (50.0 if options.once else 20.0)
+    options.rate = options.rate or (40.0 if options.once else 20.0)
     if options.changes < 1 or options.rate <= 0:
         parser.error("--changes and --rate must be positive")
     return options
