@@ -6,10 +6,13 @@ import argparse
 import json
 import sys
 
-from benchmarks import backfill, freshness, nowtwin_speed, rename, verify_calls
+from benchmarks import backfill, freshness, load_calls, memory, nowtwin_speed, rename, verify_calls, workers
 from benchmarks.result import Options, as_json, as_text
 
-BENCHMARKS = {module.NAME: module for module in (backfill, freshness, nowtwin_speed, rename, verify_calls)}
+BENCHMARKS = {
+    module.NAME: module
+    for module in (backfill, freshness, load_calls, memory, nowtwin_speed, rename, verify_calls, workers)
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -86,9 +86,9 @@ def twin(folder: Path, rows: int) -> Iterator[str]:
 
 
 @contextmanager
-def static_source(file: Path) -> Iterator[str]:
-    """The URL under which the recording in `file` is served."""
-    with _server(["-m", "benchmarks.static_source", str(file)]) as said:
+def static_source(file: Path, times: int = 1) -> Iterator[str]:
+    """The URL under which the recording in `file` is served, every row of it `times` times."""
+    with _server(["-m", "benchmarks.static_source", str(file), str(times)]) as said:
         yield said.strip()
 
 
