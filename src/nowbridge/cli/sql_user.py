@@ -12,19 +12,21 @@ if TYPE_CHECKING:
     from nowbridge.settings import Settings
     from nowbridge.store.sql_users import SqlUser
 
-EXAMPLES = examples(
-    "nowbridge sql-user add analyst --read",
-    "nowbridge sql-user add servicedesk --write --tables incident,problem",
-    "nowbridge sql-user remove analyst",
-)
 app = typer.Typer(
-    no_args_is_help=True, help="Readers of the replica, and writers of ServiceNow by SQL.", epilog=EXAMPLES
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Readers of the replica, and writers of ServiceNow by SQL.",
+    epilog=examples("nowbridge sql-user add analyst --read", "nowbridge sql-user list"),
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The role's name in Postgres.")]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "nowbridge sql-user add analyst --read", "nowbridge sql-user add servicedesk --write --tables incident,problem"
+    )
+)
 def add(
     context: typer.Context,
     name: Name,
@@ -51,21 +53,21 @@ def add(
     only = None if tables is None else [part.strip() for part in tables.split(",") if part.strip()]
     url = run(_add(settings_of(context), name, only, writes=write))
     if as_json:
-        import json
+        from nowbridge.cli import screen
 
-        typer.echo(json.dumps({"name": name, "writes": write, "tables": only, "url": url}))
+        screen.print_json({"name": name, "writes": write, "tables": only, "url": url})
     else:
         typer.echo(url)
 
 
-@app.command()
+@app.command(epilog=examples("nowbridge sql-user remove analyst"))
 def remove(context: typer.Context, name: Name) -> None:
     """Remove a role that `sql-user add` made, with its rights. What it has written stays in the log."""
     run(_remove(settings_of(context), name))
     typer.echo(f"removed {name}")
 
 
-@app.command(name="list")
+@app.command(name="list", epilog=examples("nowbridge sql-user list --json"))
 def list_users(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Show the roles, what they may do, and since when."""
     import msgspec
