@@ -3,7 +3,6 @@
 import json
 import signal
 import socket
-import time
 from http.client import HTTPConnection
 
 import pytest
@@ -11,10 +10,10 @@ import pytest
 from nowbridge.store.database import Database
 from nowtwin.testing import RunningServer
 from tests.support.program import Program, interrupt
+from tests.support.waiting import until
 
 ADMIN = {"NOWBRIDGE_ADMIN_PASSWORD": "only-for-this-call-8812"}
 RARELY = {"NOWBRIDGE_POLL_SECONDS": "600", "NOWBRIDGE_POLL_HOOKED_SECONDS": "600", "NOWBRIDGE_AUDIT_SECONDS": "600"}
-PATIENCE = 60.0
 
 
 def free_port() -> int:
@@ -29,19 +28,6 @@ def post(port: int, path: str, body: bytes) -> int:
         return connection.getresponse().status
     finally:
         connection.close()
-
-
-async def until(database: Database, query: str, wanted: object) -> None:
-    """Wait until another process has brought it about."""
-    deadline = time.monotonic() + PATIENCE
-    found: object = None
-    while time.monotonic() < deadline:
-        async with database.transaction() as connection:
-            row = await (await connection.execute(query)).fetchone()
-            found = row[0] if row else None
-        if found == wanted:
-            return
-    raise AssertionError(f"{found!r} after {PATIENCE} s, not {wanted!r}")
 
 
 @pytest.mark.req("Q20", "Q21", "Q23")

@@ -18,6 +18,7 @@ import structlog
 from procrastinate import App
 
 from nowbridge.jobs import queue
+from nowbridge.jobs.listening import hear
 from nowbridge.jobs.notices import Notifier
 from nowbridge.jobs.writes import Writes, WriteSettings
 from nowbridge.model.errors import NowbridgeError
@@ -98,9 +99,8 @@ class Worker:
             asyncio.create_task(self._repeat(self.look, every=self.duties.idle)),
             asyncio.create_task(self._repeat(self.beat, every=self.duties.heartbeat)),
             asyncio.create_task(self._repeat(self._reap, every=self.duties.heartbeat)),
-            asyncio.create_task(self._repeat(self.hear_of_hints, every=self.duties.heartbeat)),
+            asyncio.create_task(self._repeat(self.hear, every=self.duties.heartbeat)),
             asyncio.create_task(self._repeat(self.read_hints, every=self.duties.idle, wake=self._hinted)),
-            asyncio.create_task(self._repeat(self.hear_of_writes, every=self.duties.heartbeat)),
             asyncio.create_task(self._repeat(self.carry_writes, every=self.duties.idle, wake=self.writes.handed_over)),
             asyncio.create_task(self._repeat(self.settle_writes, every=self.duties.idle)),
             asyncio.create_task(self._repeat(self.poll_due, every=self.duties.idle)),
@@ -239,23 +239,10 @@ class Worker:
                 log.warning("poll failed", table=done.table, code=done.error.code, answered=done.error.answered)
         return bool(passes)
 
-    async def hear_of_hints(self) -> bool:
-        """Listen for hints until told to stop, so that they need not wait for the next look."""
-        stopping = asyncio.create_task(self.stop.wait())
-        heard = hints.listen(self.database.dsn)
-        try:
-            while not self.stop.is_set():
-                waiting = asyncio.ensure_future(anext(heard))
-                done, _ = await asyncio.wait([waiting, stopping], return_when=asyncio.FIRST_COMPLETED)
-                if waiting not in done:
-                    waiting.cancel()
-                    await asyncio.gather(waiting, return_exceptions=True)
-                    break
-                waiting.result()
-                self._hinted.set()
-        finally:
-            stopping.cancel()
-            await heard.aclose()
+    async def hear(self) -> bool:
+        """Listen for hints and writes until told to stop, so that they need not wait for the next look."""
+        wake = {hints.CHANNEL: self._hinted, write_log.CHANNEL: self.writes.handed_over}
+        await hear(self.database.dsn, wake, self.stop)
         return False
 
     async def read_hints(self) -> bool:
@@ -268,9 +255,6 @@ class Worker:
             if done is not None and done.error is not None:
                 log.warning("hints wait", number=done.put_off, code=done.error.code, answered=done.error.answered)
         return found
-
-    async def hear_of_writes(self) -> bool:
-        return await self.writes.listen(self.stop)
 
     async def carry_writes(self) -> bool:
         return await self.writes.carry([opened.replica for opened in await self._replicas()])

@@ -6,8 +6,7 @@ A client waits for each, so they do not queue behind the worker's other work; th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import structlog
@@ -61,24 +60,6 @@ class Writes:
             self.settings.most_rows,
         )
 
-    async def listen(self, stopped: asyncio.Event) -> bool:
-        """Hear of writes until told to stop, so that they need not wait for the next look."""
-        async with aclosing(write_log.listen(self.database.dsn)) as heard:
-            ended = asyncio.create_task(stopped.wait())
-            try:
-                while not stopped.is_set():
-                    told = asyncio.ensure_future(_next(heard))
-                    await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
-                    if not told.done():
-                        told.cancel()
-                        await asyncio.gather(told, return_exceptions=True)
-                        break
-                    told.result()
-                    self.handed_over.set()
-            finally:
-                ended.cancel()
-        return False
-
     async def carry(self, replicas: Iterable[Replica]) -> bool:
         """Begin every write that waits. True if there was one."""
         self.handed_over.clear()
@@ -124,7 +105,3 @@ class Writes:
     async def end(self) -> None:
         """Let what was begun come to its end."""
         await asyncio.gather(*self._running, return_exceptions=True)
-
-
-async def _next(heard: AsyncGenerator[None, None]) -> None:
-    await anext(heard)

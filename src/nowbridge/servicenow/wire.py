@@ -84,10 +84,10 @@ class Page:
         """The rows by the fields that they lack; mostly one page of rows that lack nothing. Looks at every cell."""
         lacking: dict[int, list[str]] = {}
         for name, column in zip(self.fields, self.columns, strict=True):
-            if id(ABSENT) in set(map(id, column)):
-                for place, value in enumerate(column):
-                    if value is ABSENT:
-                        lacking.setdefault(place, []).append(name)
+            if id(ABSENT) not in set(map(id, column)):
+                continue
+            for place in (place for place, value in enumerate(column) if value is ABSENT):
+                lacking.setdefault(place, []).append(name)
         if not lacking:
             return [(frozenset(), self)]
         groups: dict[frozenset[str], list[msgspec.Struct]] = {}

@@ -6,13 +6,11 @@ their epoch, and what comes meanwhile raises `arrivals`, so a hint is done only 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import psycopg
-
-from nowbridge.store.database import Connection, translated
+from nowbridge.store.database import Connection
 
 CHANNEL = "nowbridge_hint"
 
@@ -202,18 +200,6 @@ async def waiting(connection: Connection, connection_id: int) -> int:
     )
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
-
-
-async def listen(dsn: str) -> AsyncGenerator[None, None]:
-    """Yields whenever hints have come in, on a connection of its own; first when it listens."""
-    with translated("listen for hints"):
-        async with await psycopg.AsyncConnection.connect(
-            dsn, autocommit=True, application_name="nowbridge hints"
-        ) as connection:
-            await connection.execute(f"LISTEN {CHANNEL}")
-            yield
-            async for _ in connection.notifies():
-                yield
 
 
 async def forget_signatures(connection: Connection, connection_id: int, *, before: datetime) -> None:

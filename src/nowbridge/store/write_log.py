@@ -6,19 +6,18 @@ epoch, so a writer that was paused, or a client that gave up, cannot be overtake
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
-import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from nowbridge.model.errors import Stop
 from nowbridge.model.plan import Refusal
-from nowbridge.store.database import Connection, translated
+from nowbridge.store.database import Connection
 from nowbridge.store.leases import Holder
 
 CHANNEL = "nowbridge_write"
@@ -260,15 +259,3 @@ async def prune(connection: Connection, *, before: datetime) -> int:
         (before,),
     )
     return cursor.rowcount
-
-
-async def listen(dsn: str) -> AsyncGenerator[None, None]:
-    """Yields whenever a write was handed over, on a connection of its own; first when it listens."""
-    with translated("listen for writes"):
-        async with await psycopg.AsyncConnection.connect(
-            dsn, autocommit=True, application_name="nowbridge writes"
-        ) as connection:
-            await connection.execute(f"LISTEN {CHANNEL}")
-            yield
-            async for _ in connection.notifies():
-                yield

@@ -204,10 +204,9 @@ class Writer:
                 for place in places.values()
             }
             for table_id, sys_ids in below.items():
-                if sys_ids:
-                    place = places[table_id]
-                    for sys_id in await write_tables.held(connection, place.row.relation, sys_ids):
-                        holders[sys_id].append(place)
+                place = places[table_id]
+                for sys_id in await write_tables.held(connection, place.row.relation, sys_ids):
+                    holders[sys_id].append(place)
         for found in holders.values():
             found.sort(key=lambda place: -len(place.table.lineage))
         return holders
@@ -218,22 +217,24 @@ class Writer:
         new = {step.sys_id for step in plan.steps if step.operation is Operation.CREATE}
         for step in plan.steps:
             references = holders[step.sys_id][0].references
-            for name, text in step.fields:
-                for key in filter(None, text.split(",")) if name in references else ():
-                    if key not in new and "@" not in key:
-                        wanted.setdefault(references[name], {})[key] = name
+            pointing = ((name, key) for name, text in step.fields if name in references for key in text.split(","))
+            for name, key in pointing:
+                if key and key not in new and "@" not in key:
+                    wanted.setdefault(references[name], {})[key] = name
         for table, keys in wanted.items():
-            async with self.database.transaction() as connection:
-                unknown = [
-                    key
-                    for key in keys
-                    if key not in await write_tables.known(connection, self.connection_id, table, list(keys))
-                ]
-            for first in range(0, len(unknown), source.MOST_IDS):
-                some = unknown[first : first + source.MOST_IDS]
-                count = await source.count(self.instance, table, queries.Query((queries.one_of("sys_id", some),)))
-                if count < len(some):
-                    return guard.reference_to_nothing(table, keys[some[0]], some)
+            if (missing := await self._not_there(table, list(keys))) is not None:
+                return guard.reference_to_nothing(table, keys[missing[0]], missing)
+        return None
+
+    async def _not_there(self, table: str, keys: list[str]) -> list[str] | None:
+        """Some of these records of which at least one does not exist; None when all do."""
+        async with self.database.transaction() as connection:
+            known = await write_tables.known(connection, self.connection_id, table, keys)
+        unknown = [key for key in keys if key not in known]
+        for first in range(0, len(unknown), source.MOST_IDS):
+            some = unknown[first : first + source.MOST_IDS]
+            if await source.count(self.instance, table, queries.Query((queries.one_of("sys_id", some),))) < len(some):
+                return some
         return None
 
     # -- answer --------------------------------------------------------------------------------------------------
