@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from nowbridge.store.database import Database
-from nowtwin.faults import FaultRule
+from nowtwin.behaviour.faults import FaultRule
 from nowtwin.instance import OAUTH_SECRET
 from nowtwin.testing import RunningServer
 from tests.support.program import PASSWORD, Program, interrupt
