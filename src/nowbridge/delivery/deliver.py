@@ -119,9 +119,10 @@ class Delivery:
         for step in touched:
             by_table.setdefault(step.table, []).append(step)
         chunks = [
-            (table, steps[first : first + MOST_LOOKED_AT])
+            (table, steps[first : first + size])
             for table, steps in by_table.items()
-            for first in range(0, len(steps), MOST_LOOKED_AT)
+            for size in (self._even(len(steps)),)
+            for first in range(0, len(steps), size)
         ]
         room = asyncio.Semaphore(self.manner.parallel)
 
@@ -135,6 +136,11 @@ class Delivery:
         for records in await asyncio.gather(*(read(table, steps) for table, steps in chunks)):
             found |= records
         return next((refusal for step in touched if (refusal := stale(step, found.get(step.sys_id)))), None)
+
+    def _even(self, number: int) -> int:
+        """How many to look at in one call, so that the calls side by side have the same to do."""
+        turns = -(-number // (MOST_LOOKED_AT * self.manner.parallel))
+        return max(1, -(-number // (turns * self.manner.parallel))) if turns else MOST_LOOKED_AT
 
     async def _read(self, table: str, sys_ids: Sequence[str], fields: tuple[str, ...]) -> dict[str, Record]:
         answer = await tables.read_records(self.instance, table, sys_ids, fields)

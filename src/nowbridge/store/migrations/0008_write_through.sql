@@ -217,7 +217,7 @@ BEGIN
     LOOP
         BEGIN
             PERFORM pg_sleep(v_pause);
-            v_pause := least(v_pause * 1.3, CASE WHEN clock_timestamp() > v_until - interval '59 s' THEN 0.02 ELSE 0.05 END);
+            v_pause := least(v_pause * 1.1, CASE WHEN clock_timestamp() > v_until - interval '59 s' THEN 0.02 ELSE 0.05 END);
             IF clock_timestamp() > v_until THEN
                 v_why := 'The time for it is over';
             END IF;
