@@ -128,7 +128,7 @@ def _mark(node: ast.expr) -> tuple[str, str, tuple[str, ...]] | None:
 
 def switches() -> list[Switch]:
     """The fields of Switches with their defaults and the texts below them."""
-    tree = ast.parse((REPO / "src" / "nowtwin" / "switches.py").read_text(encoding="utf-8"))
+    tree = ast.parse((REPO / "src" / "nowtwin" / "behaviour" / "switches.py").read_text(encoding="utf-8"))
     (body,) = [node.body for node in tree.body if isinstance(node, ast.ClassDef)]
     found = []
     for field, text in pairwise(body):

@@ -30,8 +30,8 @@ def asked(port: int) -> tuple[int, str]:
 
 async def scrape(bench: Bench, database: Database) -> tuple[int, str]:
     stop = asyncio.Event()
-    limits = {"stale_after": timedelta(seconds=60), "seen_within": timedelta(seconds=20)}
-    app = health.build(database, bench.now, **limits)
+    stale, seen = timedelta(seconds=60), timedelta(seconds=20)
+    app = health.build(database, bench.now, stale_after=stale, seen_within=seen)
     with listen(0) as listener:
         serving = asyncio.create_task(serve(app, listener, stop))
         told = await asyncio.to_thread(asked, listener.getsockname()[1])

@@ -16,7 +16,7 @@ COMMAND = "import sys; from importlinter.cli import lint_imports_command; sys.ex
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    shutil.copytree(REPO / "src", tmp_path / "src", ignore=shutil.ignore_patterns("data", "__pycache__", "seeds"))
+    shutil.copytree(REPO / "src", tmp_path / "src", ignore=shutil.ignore_patterns("data", "__pycache__"))
     shutil.copy(REPO / "pyproject.toml", tmp_path)
     return tmp_path
 

@@ -28,7 +28,39 @@ def raised(tree: ast.AST) -> set[tuple[str, str]]:
         if isinstance(code, ast.Constant) and isinstance(code.value, str):
             assert CODE.fullmatch(code.value), f"{code.value} is not a code"
             found.add((code.value, kinds[node.func.id]))
+    return found | handed(tree, kinds) | stored(tree)
+
+
+def handed(tree: ast.AST, kinds: dict[str, str]) -> set[tuple[str, str]]:
+    """The codes that reach an error class by a function with a keyword `code`: its default, and what it is called with."""
+    makers: dict[str, str] = {}
+    found = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef) or "code" not in [word.arg for word in node.args.kwonlyargs]:
+            continue
+        for call in ast.walk(node):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in kinds:
+                makers[node.name] = kinds[call.func.id]
+        defaults = {word.arg: value for word, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)}
+        if node.name in makers and isinstance(default := defaults["code"], ast.Constant):
+            found.add((str(default.value), makers[node.name]))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in makers:
+            codes = [word.value for word in node.keywords if word.arg == "code"]
+            found |= {(str(code.value), makers[node.func.attr]) for code in codes if isinstance(code, ast.Constant)}
     return found
+
+
+def stored(tree: ast.AST) -> set[tuple[str, str]]:
+    """The codes of errors that are written down as what stops a table, without being raised."""
+    return {
+        (value.value, REACTIONS["Stop"])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == "code" and isinstance(value, ast.Constant)
+        if isinstance(value.value, str) and CODE.fullmatch(value.value)
+    }
 
 
 def documented() -> list[tuple[str, str]]:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 BACKUP_EXAMPLES = examples("nowbridge backup nowbridge.zip", "nowbridge backup nowbridge.zip --data --with-key")
 RESTORE_EXAMPLES = examples(
-    "nowbridge --home /srv/copy restore nowbridge.zip", "nowbridge --home /srv/copy resume --restored"
+    "nowbridge restore nowbridge.zip",
+    "nowbridge --home /srv/copy restore nowbridge.zip",
+    "nowbridge --home /srv/copy resume --restored",
 )
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 
