@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from nowbridge.model.errors import Park, Stop
@@ -29,6 +30,7 @@ from nowbridge.store.tables import TableRow
 
 LOOK_UP = 100  # records per call: more would not fit the 8192 bytes of a URL
 REMEMBERED = 300_000  # labels in memory, about 60 MB
+FEW = 200  # labels of all tables together that are asked for in one question
 MANY = 500  # labels of one table asked for at once: then all that are known of it are read, which is quicker
 LISTED_AT_MOST = 200_000  # a larger referenced table is not listed; its labels are read as they are met
 LIST_PAGE = 5_000
@@ -78,7 +80,9 @@ class Labeller:
     async def words(self, layout: Layout, page: Mapping[str, Sequence[str]]) -> Labels:
         """Words for everything that the page points at; what has none stands for itself."""
         memory = await self._current()
-        for table, keys in referenced(layout, page).items():
+        wanted = referenced(layout, page)
+        await self._look_up_few(memory, wanted)
+        for table, keys in wanted.items():
             # One at a time: pages that are loaded side by side mostly point at the same records.
             async with memory.filling.setdefault(table, asyncio.Lock()):
                 held = memory.records.setdefault(table, {"": ""})
@@ -90,6 +94,18 @@ class Labeller:
                 if missing:
                     held.update(await self._look_up(table, list(missing), memory.displays.get(table)))
         return memory.labels
+
+    async def _look_up_few(self, memory: _Memory, wanted: Mapping[str, AbstractSet[str]]) -> None:
+        """What one record points at is little, of many tables: one question for all that is known of it."""
+        missing = {t: keys - memory.records.get(t, {}).keys() for t, keys in wanted.items()}
+        missing = {table: keys for table, keys in missing.items() if keys}
+        if len(missing) < 2 or sum(map(len, missing.values())) > FEW:  # noqa: PLR2004 - one table is asked below
+            return
+        async with self.database.session() as connection:
+            found = await store.known_several(connection, self.connection_id, missing)
+        for table, words in found.items():
+            held = memory.records.setdefault(table, {"": ""})
+            held.update({key: label or key for key, label in words.items()})
 
     async def learn(self, table: str, words: Mapping[str, str | None]) -> None:
         """Keep words that were just stored, while there is room: whoever lists a table mostly loads one next."""

@@ -166,6 +166,22 @@ async def known(connection: Connection, connection_id: int, table: str, keys: Se
     return dict(await cursor.fetchall())
 
 
+async def known_several(
+    connection: Connection, connection_id: int, keys: Mapping[str, Collection[str]]
+) -> dict[str, dict[str, str | None]]:
+    """As `known`, of several tables in one question."""
+    pairs = [(table, key) for table, of_table in keys.items() for key in of_table]
+    cursor = await connection.execute(
+        "SELECT l.table_name, l.key, l.label FROM unnest(%s::text[], %s::text[]) AS w(table_name, key)"
+        " JOIN nowbridge.label l USING (table_name, key) WHERE l.connection_id = %s",
+        ([table for table, _ in pairs], [key for _, key in pairs], connection_id),
+    )
+    found: dict[str, dict[str, str | None]] = {}
+    for table, key, label in await cursor.fetchall():
+        found.setdefault(table, {})[key] = label
+    return found
+
+
 async def known_all(connection: Connection, connection_id: int, table: str, *, most: int) -> dict[str, str | None]:
     """As `known`, of every record of the table; nothing when there are more than `most`."""
     cursor = await connection.execute(
