@@ -6,12 +6,34 @@ import argparse
 import json
 import sys
 
-from benchmarks import backfill, freshness, load_calls, memory, nowtwin_speed, rename, verify_calls, workers
+from benchmarks import (
+    backfill,
+    freshness,
+    load_calls,
+    memory,
+    nowtwin_speed,
+    rename,
+    sql_reads,
+    sql_writes,
+    verify_calls,
+    workers,
+)
 from benchmarks.result import Options, as_json, as_text
 
 BENCHMARKS = {
     module.NAME: module
-    for module in (backfill, freshness, load_calls, memory, nowtwin_speed, rename, verify_calls, workers)
+    for module in (
+        backfill,
+        freshness,
+        load_calls,
+        memory,
+        nowtwin_speed,
+        rename,
+        sql_reads,
+        sql_writes,
+        verify_calls,
+        workers,
+    )
 }
 
 

@@ -7,7 +7,7 @@ It is a table of its own, so that its width does not depend on which schema nowt
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -172,8 +172,10 @@ def referenced(dice: random.Random, share: float) -> dict[str, list[dict[str, st
     return found
 
 
-def incidents(dice: random.Random, count: int, records: dict[str, list[dict[str, str]]]) -> Rows:
-    """`count` rows of the table, as nowtwin loads them."""
+def incidents(
+    dice: random.Random, count: int, records: dict[str, list[dict[str, str]]], filled: Mapping[str, float] = FILLED
+) -> Rows:
+    """`count` rows of the table, as nowtwin loads them; `filled` is the share of rows in which a column has a value."""
     ids = {table: [row["sys_id"] for row in rows] for table, rows in records.items()}
     made = columns()
     for number in range(count):
@@ -187,7 +189,7 @@ def incidents(dice: random.Random, count: int, records: dict[str, list[dict[str,
             "sys_mod_count": str(dice.randrange(40)),
         }
         for column in made:
-            if dice.random() < FILLED.get(column.name, 1.0):
+            if dice.random() < filled.get(column.name, 1.0):
                 row[column.name] = _value(dice, column, opened, ids)
         row["number"] = row["task_effective_number"] = f"INC{number:07d}"
         yield row

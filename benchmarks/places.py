@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,12 +72,12 @@ def durable_postgres() -> Iterator[Databases]:
 
 
 @contextmanager
-def twin(folder: Path, rows: int) -> Iterator[str]:
-    """The URL of a nowtwin that holds `rows` incidents and what they refer to."""
+def twin(folder: Path, rows: int, filled: Mapping[str, float] = incidents.FILLED) -> Iterator[str]:
+    """The URL of a nowtwin that holds `rows` incidents and what they refer to; `filled` as in `incidents.incidents`."""
     dice = random.Random(SEED)
     records = incidents.referenced(dice, min(1.0, rows / 20_000))
     (folder / "schema.json").write_text(json.dumps(incidents.schema()), encoding="utf-8")
-    table = {incidents.TABLE: list(incidents.incidents(dice, rows, records))}
+    table = {incidents.TABLE: list(incidents.incidents(dice, rows, records, filled))}
     (folder / "rows.json").write_text(json.dumps(records | table), encoding="utf-8")
     arguments = [*("-m", "nowtwin.cli", "serve", "--port", "0", "--data", "empty")]
     arguments += ["--data", str(folder / "schema.json"), "--data", str(folder / "rows.json")]
