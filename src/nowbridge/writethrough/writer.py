@@ -72,7 +72,7 @@ class Writer:
     async def carry_out(self, entry: Entry) -> None:
         """Take one claimed write to its end, or to unknown, and note that."""
         end = await self.end_of(entry)
-        async with self.database.transaction() as connection:
+        async with self.database.session() as connection:
             await write_log.finish(connection, entry, end, now=self.clock())
 
     async def end_of(self, entry: Entry) -> End:
@@ -100,7 +100,7 @@ class Writer:
             return End("refused", refusal=refusal)
 
         async def begin() -> bool:
-            async with self.database.transaction() as connection:
+            async with self.database.session() as connection:
                 return await write_log.begin(connection, entry, plan, now=self.clock())
 
         report = await self._delivery(holders).run(plan, begin)
@@ -169,7 +169,7 @@ class Writer:
     # -- what there is -------------------------------------------------------------------------------------------
 
     async def _places(self) -> dict[int, Place]:
-        async with self.database.transaction() as connection:
+        async with self.database.session() as connection:
             every = await table_store.all_of(connection, self.connection_id)
             columns = await write_tables.columns(connection, self.connection_id)
         places = {}
@@ -191,7 +191,7 @@ class Writer:
     async def _holders(self, plan: Plan, places: Mapping[int, Place]) -> dict[str, list[Place]]:
         """The replica tables in which each record stands, or is going to stand, deepest class first."""
         holders: dict[str, list[Place]] = {}
-        async with self.database.transaction() as connection:
+        async with self.database.session() as connection:
             for step in plan.steps:
                 own = next(place for place in places.values() if place.row.source == step.table)
                 holders[step.sys_id] = [p for p in places.values() if p.row.source in own.table.lineage]

@@ -192,8 +192,7 @@ CREATE FUNCTION nowbridge.write_deadline() RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, nowbridge, pg_temp AS $$
     SELECT statement_timestamp() + least(
         coalesce(nullif(current_setting('nowbridge.write_timeout', true), ''), '60s')::interval,
-        CASE WHEN s.setting = '0' THEN NULL ELSE (s.setting || ' ms')::interval END)
-      FROM pg_settings s WHERE s.name = 'statement_timeout'
+        nullif(current_setting('statement_timeout'), '0')::interval)
 $$;
 
 -- Hands changes over and waits for what becomes of them. Returns the answer of a write that was accepted; every other
@@ -205,7 +204,8 @@ DECLARE
     v_close boolean;
     v_id bigint;
     v_state text;
-    v_pause double precision := 0.001;
+    v_begun constant timestamptz := clock_timestamp();
+    v_pause double precision := 0.002; -- every look wakes two processes, which the writer may need
     v_why text;
     v_said jsonb;
 BEGIN
@@ -217,7 +217,7 @@ BEGIN
     LOOP
         BEGIN
             PERFORM pg_sleep(v_pause);
-            v_pause := least(v_pause * 1.1, CASE WHEN clock_timestamp() > v_until - interval '59 s' THEN 0.02 ELSE 0.05 END);
+            v_pause := least(v_pause * 1.15, CASE WHEN clock_timestamp() < v_begun + interval '1 s' THEN 0.01 ELSE 0.05 END);
             IF clock_timestamp() > v_until THEN
                 v_why := 'The time for it is over';
             END IF;
