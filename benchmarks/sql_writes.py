@@ -267,6 +267,6 @@ async def prepare(url: str, dsn: str) -> int:
         loopback.ensure(dsn)
         await enable_writes(database, instance, owner.id)
         async with database.transaction() as connection:
-            await sql_users.add(connection, USER, PASSWORD, writes=True, tables=None, now=wiring.now())
+            await sql_users.add(connection, USER, PASSWORD, sql_users.Rights(writes=True), now=wiring.now())
     await client.close()
     return owner.id

@@ -140,6 +140,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=1_000_000)],
         Meta(description="How many records one SQL transaction may write; more are refused before anything is sent."),
     ] = 10_000
+    write_deletes: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)],
+        Meta(
+            description="How many records one SQL transaction may delete without `SET nowbridge.confirm_deletes = 'on'`."
+        ),
+    ] = 100
     write_on_abort: Annotated[
         Literal["revert", "keep"],
         Meta(

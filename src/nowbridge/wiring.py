@@ -374,7 +374,7 @@ async def undo_write(settings: Settings, database: Database, write_id: int) -> E
 
 def write_settings_of(settings: Settings) -> WriteSettings:
     manner = Manner(longest=settings.write_longest_seconds, parallel=own_in_flight(settings))
-    return WriteSettings(settings.write_rows, OnAbort(settings.write_on_abort), manner)
+    return WriteSettings(settings.write_rows, settings.write_deletes, OnAbort(settings.write_on_abort), manner)
 
 
 def receiver_of(settings: Settings, database: Database) -> Receiver:

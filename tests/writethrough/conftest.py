@@ -40,9 +40,12 @@ class Writing:
     async def connect(self, user: str = "ada") -> AsyncConnection[TupleRow]:
         return await AsyncConnection.connect(as_role(self.dsn, user, PASSWORD), autocommit=True)
 
-    async def add_user(self, name: str, *, writes: bool, tables: list[str] | None = None) -> None:
+    async def add_user(
+        self, name: str, *, writes: bool, tables: list[str] | None = None, stamp: dict[str, str] | None = None
+    ) -> None:
         async with self.bench.database.transaction() as connection:
-            await sql_users.add(connection, name, PASSWORD, writes=writes, tables=tables, now=self.bench.now())
+            rights = sql_users.Rights(writes, tables, stamp or {})
+            await sql_users.add(connection, name, PASSWORD, rights, now=self.bench.now())
 
     async def work(self) -> None:
         """One writer, until it is told to stop: what a worker's loops do."""

@@ -50,7 +50,7 @@ async def test_the_loop_back_role_can_do_nothing_but_hand_over(writing: Writing)
             with pytest.raises(REFUSED):
                 await loop.execute(attack)
         with pytest.raises(REFUSED, match="no transaction"):
-            await loop.execute("SELECT nowbridge.submit_write(1, '3', 'ada', '', '', 'write', '[]')")
+            await loop.execute("SELECT nowbridge.submit_write(1, '3', 'ada', '', '', 'write', false, '[]')")
 
 
 @pytest.mark.trap("2")

@@ -40,6 +40,14 @@ def add(
             metavar="TABLE,TABLE", help="Only these tables; else all, those added later too.", show_default=False
         ),
     ] = None,
+    stamp: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=TEXT",
+            help="Set this in every record that the user writes, so that ServiceNow shows who it was.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a role that may read the replica, or write through it, and print its connection URL once.
@@ -51,7 +59,7 @@ def add(
     if write is None:
         raise typer.BadParameter("say --read or --write", param_hint="NAME")
     only = None if tables is None else [part.strip() for part in tables.split(",") if part.strip()]
-    url = run(_add(settings_of(context), name, only, writes=write))
+    url = run(_add(settings_of(context), name, only, _pairs(stamp or []), writes=write))
     if as_json:
         from nowbridge.cli import screen
 
@@ -81,7 +89,13 @@ def list_users(context: typer.Context, *, as_json: AsJson = False) -> None:
         typer.echo(f"{user.name}  {kind}  {', '.join(user.tables) if user.tables else 'all tables'}")
 
 
-async def _add(settings: Settings, name: str, tables: list[str] | None, *, writes: bool) -> str:
+def _pairs(stamp: list[str]) -> dict[str, str]:
+    if bad := [one for one in stamp if not one.partition("=")[0] or "=" not in one]:
+        raise typer.BadParameter(f"{bad[0]} does not have the form COLUMN=TEXT", param_hint="--stamp")
+    return {column: text for column, _, text in (one.partition("=") for one in stamp)}
+
+
+async def _add(settings: Settings, name: str, tables: list[str] | None, stamp: dict[str, str], *, writes: bool) -> str:
     import secrets
 
     from nowbridge import wiring
@@ -91,9 +105,10 @@ async def _add(settings: Settings, name: str, tables: list[str] | None, *, write
     if writes:
         loopback.ensure(dsn)
     password = secrets.token_urlsafe(24)
+    rights = sql_users.Rights(writes, tables, stamp)
     async with open_database(settings) as database:
         async with database.transaction() as connection:
-            await sql_users.add(connection, name, password, writes=writes, tables=tables, now=wiring.now())
+            await sql_users.add(connection, name, password, rights, now=wiring.now())
         if writes:
             await wiring.make_writable(settings, database)
     return provision.as_role(dsn, name, password)

@@ -20,7 +20,7 @@ from nowbridge.store.database import Database
 from nowbridge.store.leases import Holder
 from nowbridge.writethrough.enable import enable_writes
 from nowbridge.writethrough.settling import OnAbort, Settler
-from nowbridge.writethrough.writer import MOST_ROWS, Writer
+from nowbridge.writethrough.writer import MOST_DELETES, MOST_ROWS, Writer
 
 log = structlog.get_logger("nowbridge.writes")
 
@@ -30,11 +30,12 @@ AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class WriteSettings:
-    """`most_rows` records a transaction may write; what becomes of a write whose transaction failed after ServiceNow had
+    """`most_rows` records a transaction may write, `most_deletes` it may delete unconfirmed; what becomes of a write whose transaction failed after ServiceNow had
     accepted it; and how writes are sent.
     """
 
     most_rows: int = MOST_ROWS
+    most_deletes: int = MOST_DELETES
     on_abort: OnAbort = OnAbort.REVERT
     manner: Manner = field(default_factory=Manner)
 
@@ -58,6 +59,7 @@ class Writes:
             self.clock,
             self.settings.manner,
             self.settings.most_rows,
+            self.settings.most_deletes,
         )
 
     async def carry(self, replicas: Iterable[Replica]) -> bool:

@@ -20,7 +20,7 @@ from nowbridge.store.database import translated
 SCHEMA = "nowbridge_dblink"
 SERVER = "nowbridge_loopback"
 CALLABLE = (
-    "submit_write(integer, xid8, text, text, text, text, jsonb)",
+    "submit_write(integer, xid8, text, text, text, text, boolean, jsonb)",
     "write_state(bigint)",
     "write_answer(bigint)",
     "abandon_write(bigint)",

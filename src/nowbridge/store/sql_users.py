@@ -6,11 +6,12 @@ not TRUNCATE, and not make triggers or references. Neither sees our own schema, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from nowbridge.model.errors import Stop
 from nowbridge.store.database import Connection
@@ -19,16 +20,19 @@ from nowbridge.store.ddl import Relation
 CALLABLE = ("plan_write(text)", "pending_now()", "plan_changes(text, jsonb)")
 
 
-async def add(
-    connection: Connection,
-    name: str,
-    password: str,
-    *,
-    writes: bool,
-    tables: Sequence[str] | None,
-    now: datetime,
-) -> None:
-    """Make a role, or give one that we made new rights and password. `tables` None: all, those added later too.
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """`tables` None: all, those added later too. `stamp` is set in every record that the user writes, by column, so that
+    ServiceNow shows who it was.
+    """
+
+    writes: bool
+    tables: Sequence[str] | None = None
+    stamp: Mapping[str, str] = field(default_factory=dict)
+
+
+async def add(connection: Connection, name: str, password: str, rights: Rights, *, now: datetime) -> None:
+    """Make a role, or give one that we made new rights and password.
 
     Raises Stop `user.taken` for a role of that name that we did not make, `table.unknown`.
     """
@@ -50,14 +54,14 @@ async def add(
     # A client that vanishes in mid-wait must not abort a write that was sent already (traps, finding 15).
     await connection.execute(sql.SQL("ALTER ROLE {} SET client_connection_check_interval = 0").format(role))
     await connection.execute(
-        "INSERT INTO nowbridge.sql_user (name, writes, tables, added_at) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (name) DO UPDATE SET writes = excluded.writes, tables = excluded.tables",
-        (name, writes, None if tables is None else list(tables), now),
+        "INSERT INTO nowbridge.sql_user (name, writes, tables, stamp, added_at) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT (name) DO UPDATE SET writes = excluded.writes, tables = excluded.tables, stamp = excluded.stamp",
+        (name, rights.writes, None if rights.tables is None else list(rights.tables), Jsonb(dict(rights.stamp)), now),
     )
     database = sql.Identifier(connection.info.dbname)
     await connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, role))
     await connection.execute(sql.SQL("GRANT SELECT ON public._sync_cdc, public._sync_deleted TO {}").format(role))
-    if writes:
+    if rights.writes:
         await connection.execute(sql.SQL("GRANT SELECT ON public._sync_writes TO {}").format(role))
         await connection.execute(sql.SQL("GRANT USAGE ON SCHEMA nowbridge TO {}").format(role))
         for function in CALLABLE:
@@ -65,7 +69,7 @@ async def add(
                 sql.SQL("GRANT EXECUTE ON FUNCTION nowbridge.{} TO {}").format(sql.SQL(function), role)
             )
     granted = await _grant(connection, name)
-    if missing := sorted(set(tables or ()) - set(granted)):
+    if missing := sorted(set(rights.tables or ()) - set(granted)):
         raise Stop(
             "table.unknown",
             asked=f"give SQL user {name} rights on {missing[0]}",

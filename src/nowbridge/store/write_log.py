@@ -6,7 +6,7 @@ epoch, so a writer that was paused, or a client that gave up, cannot be overtake
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -41,9 +41,13 @@ class Entry:
     undoes: int | None
     plan: Any
     sent_at: datetime | None
+    confirmed: bool
 
 
-_COLUMNS = "id, mode, state, connection_id, role, client_xid::text AS client_xid, statement, changes, epoch, undoes, plan, sent_at"
+_COLUMNS = (
+    "id, mode, state, connection_id, role, client_xid::text AS client_xid, statement, changes, epoch, undoes, plan,"
+    " sent_at, confirmed"
+)
 
 
 async def claim(
@@ -129,8 +133,9 @@ async def add_undo(connection: Connection, write_id: int, *, role: str, now: dat
         for table_id, sys_id, operation, values in reversed(changes)
     ]
     await connection.execute(
-        "INSERT INTO nowbridge.write_log (mode, connection_id, role, statement, changes, undoes, submitted_at)"
-        " VALUES ('undo', %s, %s, %s, %s, %s, %s)",
+        "INSERT INTO nowbridge.write_log"
+        " (mode, connection_id, role, statement, confirmed, changes, undoes, submitted_at)"
+        " VALUES ('undo', %s, %s, %s, true, %s, %s, %s)",
         (connection_id, role, f"undo of write {write_id}", Jsonb(undone), write_id, now),
     )
     await connection.execute(f"NOTIFY {CHANNEL}")
@@ -240,13 +245,17 @@ async def settle(connection: Connection, write_id: int, settled: Settled, *, out
     await connection.execute("DELETE FROM nowbridge.write_marker WHERE write_id = %s", (write_id,))
 
 
-async def in_progress(connection: Connection, table_ids: Sequence[int]) -> set[str]:
-    """The sys_ids of these tables whose writes are under way: their client's transaction has not ended yet."""
+async def in_progress(connection: Connection, connection_id: int) -> set[str]:
+    """The sys_ids whose writes are under way, in whatever table: their client's transaction has not ended yet. An entry
+    is committed before anything is sent, so whoever reads a record with the write in it finds the entry.
+    """
     cursor = await connection.execute(
-        "SELECT DISTINCT c->>1 FROM nowbridge.write_log w, jsonb_array_elements(w.changes) c"
-        " WHERE w.settled IS NULL AND w.state IN ('taken', 'sent', 'done', 'unknown') AND w.client_xid IS NOT NULL"
-        "   AND pg_xact_status(w.client_xid) = 'in progress' AND (c->>0)::integer = ANY(%s)",
-        (list(table_ids),),
+        "SELECT DISTINCT c->>1 FROM (SELECT changes, client_xid FROM nowbridge.write_log"
+        "   WHERE state IN ('new', 'taken', 'sent', 'unknown') AND mode = 'write' AND connection_id = %(connection)s"
+        "   UNION ALL SELECT changes, client_xid FROM nowbridge.write_log"
+        "   WHERE settled IS NULL AND state = 'done' AND mode = 'write' AND connection_id = %(connection)s) AS w,"
+        " jsonb_array_elements(w.changes) c WHERE pg_xact_status(w.client_xid) = 'in progress'",
+        {"connection": connection_id},
     )
     return {row[0] for row in await cursor.fetchall()}
 

@@ -72,3 +72,10 @@ async def outdated(connection: Connection, connection_id: int) -> bool:
     )
     row = await cursor.fetchone()
     return bool(row and row[0])
+
+
+async def stamp_of(connection: Connection, role: str) -> dict[str, str]:
+    """What is set in every record that this SQL user writes, by column."""
+    cursor = await connection.execute("SELECT stamp FROM nowbridge.sql_user WHERE name = %s", (role,))
+    row = await cursor.fetchone()
+    return dict(row[0]) if row else {}

@@ -335,19 +335,22 @@ def _receive(table: WriteTable) -> sql.Composed:
 
 
 def _bury(table: WriteTable) -> sql.Composed:
-    """`gone` is [{sys_id, at, record}]: deleted records with their last state and the instance's time of the deletion."""
+    """`gone` is [{sys_id, at, record}]: deleted records with the instance's time of the deletion, and their last state
+    where the client's own DELETE has taken the row away already.
+    """
     body = sql.SQL(
         "BEGIN"
-        " DELETE FROM {table} t USING jsonb_to_recordset(gone) AS g(sys_id text) WHERE t.sys_id = g.sys_id;"
-        " INSERT INTO nowbridge.tombstone (table_id, sys_id, gone_at, deleted_at, source, record)"
-        "   SELECT {id}, g.sys_id, g.at, clock_timestamp(), 'sql', CASE WHEN r.delete_mode = 'soft' THEN g.record END"
-        "   FROM jsonb_to_recordset(gone) AS g(sys_id text, at timestamptz, record jsonb)"
-        "   JOIN nowbridge.replica_table r ON r.id = {id}"
-        "   ON CONFLICT (table_id, sys_id) DO UPDATE SET gone_at = greatest(tombstone.gone_at, excluded.gone_at);"
+        " WITH g AS (SELECT * FROM jsonb_to_recordset(gone) AS g(sys_id text, at timestamptz, record jsonb)),"
+        " taken AS (DELETE FROM {table} t USING g WHERE t.sys_id = g.sys_id RETURNING t.sys_id, to_jsonb(t) AS record),"
+        " last AS (SELECT g.sys_id, g.at, jsonb_strip_nulls(coalesce(t.record, g.record)) AS record"
+        "   FROM g LEFT JOIN taken t USING (sys_id)),"
+        " stones AS (INSERT INTO nowbridge.tombstone (table_id, sys_id, gone_at, deleted_at, source, record)"
+        "   SELECT {id}, l.sys_id, l.at, clock_timestamp(), 'sql', CASE WHEN r.delete_mode = 'soft' THEN l.record END"
+        "   FROM last l JOIN nowbridge.replica_table r ON r.id = {id}"
+        "   ON CONFLICT (table_id, sys_id) DO UPDATE SET gone_at = greatest(tombstone.gone_at, excluded.gone_at))"
         " INSERT INTO public._sync_cdc (table_name, sys_id, operation, changes, source, changed_at, applied_at)"
-        "   SELECT {label}, g.sys_id, 'delete', (SELECT jsonb_object_agg(key, jsonb_build_array(value, NULL))"
-        "     FROM jsonb_each(g.record)), 'sql', g.at, clock_timestamp()"
-        "   FROM jsonb_to_recordset(gone) AS g(sys_id text, at timestamptz, record jsonb);"
+        "   SELECT {label}, l.sys_id, 'delete', (SELECT jsonb_object_agg(key, jsonb_build_array(value, NULL))"
+        "     FROM jsonb_each(l.record)), 'sql', l.at, clock_timestamp() FROM last l ORDER BY l.sys_id;"
         " END"
     ).format(table=table.relation.identifier, id=table.id, label=table.relation.name)
-    return _function(_name("bury", table), "(gone jsonb) RETURNS void", [PATH], body)
+    return _function(_name("bury", table), "(gone jsonb) RETURNS void", [PATH, WIRE], body)

@@ -7,11 +7,12 @@ a column that only ServiceNow sets, 54000 too many rows. docs/errors.md lists th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from nowbridge.delivery.deliver import Fate, Outcome, Report, fates
 from nowbridge.model.errors import NowbridgeError
-from nowbridge.model.plan import Operation, Plan, Refusal
+from nowbridge.model.plan import Operation, Plan, Refusal, Step
 from nowbridge.writethrough.collected import WritableTable
 
 SYSTEM = frozenset(
@@ -20,35 +21,60 @@ SYSTEM = frozenset(
 NAMED = 10  # records that a DETAIL names; of more it gives the number
 
 
-def check(plan: Plan, tables: Mapping[str, WritableTable], *, most_rows: int) -> Refusal | None:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Records that one transaction may write, and delete; `deletes` None: the client said that they are meant."""
+
+    rows: int
+    deletes: int | None
+
+
+def check(plan: Plan, tables: Mapping[str, WritableTable], limits: Limits) -> Refusal | None:
     """The first reason not to send this plan. `tables` is the table of each record, by sys_id."""
-    if len(plan.steps) > most_rows:
+    return _too_many(plan, limits) or next(
+        (refusal for step in plan.steps if (refusal := _unfit(step, tables[step.sys_id])) is not None), None
+    )
+
+
+def _too_many(plan: Plan, limits: Limits) -> Refusal | None:
+    if len(plan.steps) > limits.rows:
         return Refusal(
             "54000",
-            f"[ServiceNow] This transaction writes {len(plan.steps)} records; {most_rows} are allowed.",
+            f"[ServiceNow] This transaction writes {len(plan.steps)} records; {limits.rows} are allowed.",
             "Nothing was sent.",
             "Write in smaller transactions, or raise the setting write_rows.",
         )
-    for step in plan.steps:
-        columns = {column.source: column for column in tables[step.sys_id].columns.values()}
-        for name, text in step.fields:
-            column = columns.get(name)
-            if column is None or name in SYSTEM or column.read_only:
-                return _read_only(name)
-            if column.max_length is not None and len(text) > column.max_length and column.pg_type == "text":
-                return Refusal(
-                    "22001",
-                    f"[ServiceNow] Value too long for `{column.name}`: it takes {column.max_length} characters.",
-                    f"It has {len(text)}; ServiceNow would cut it. Nothing was sent.",
-                )
-            if column.mandatory and not text:
-                return _mandatory(column.name)
-        if step.operation is Operation.CREATE:
-            given = step.written
-            missing = [c for c in columns.values() if c.mandatory and not c.journal and not given.get(c.source)]
-            if missing:
-                return _mandatory(missing[0].name)
+    deletes = sum(step.operation is Operation.DELETE for step in plan.steps)
+    if limits.deletes is not None and deletes > limits.deletes:
+        return Refusal(
+            "54000",
+            f"[ServiceNow] This transaction deletes {deletes} records; more than {limits.deletes} must be confirmed.",
+            "Nothing was sent.",
+            "SET nowbridge.confirm_deletes = 'on' and delete again, if they are meant.",
+        )
     return None
+
+
+def _unfit(step: Step, table: WritableTable) -> Refusal | None:
+    """Why this step's values cannot be written."""
+    columns = {column.source: column for column in table.columns.values()}
+    for name, text in step.fields:
+        column = columns.get(name)
+        if column is None or name in SYSTEM or column.read_only:
+            return _read_only(name)
+        if column.max_length is not None and len(text) > column.max_length and column.pg_type == "text":
+            return Refusal(
+                "22001",
+                f"[ServiceNow] Value too long for `{column.name}`: it takes {column.max_length} characters.",
+                f"It has {len(text)}; ServiceNow would cut it. Nothing was sent.",
+            )
+        if column.mandatory and not text:
+            return _mandatory(column.name)
+    if step.operation is not Operation.CREATE:
+        return None
+    given = step.written
+    missing = [c for c in columns.values() if c.mandatory and not c.journal and not given.get(c.source)]
+    return _mandatory(missing[0].name) if missing else None
 
 
 def reference_to_nothing(table: str, field: str, keys: Sequence[str]) -> Refusal:

@@ -40,6 +40,8 @@ from nowbridge.writethrough.collected import Change, Column, Unwritable, Writabl
 
 MOST_ROWS = 10_000
 """Records that one transaction may write, unless the setting says otherwise."""
+MOST_DELETES = 100
+"""Records that it may delete without saying that they are meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Writer:
     clock: Clock
     manner: Manner = field(default_factory=Manner)
     most_rows: int = MOST_ROWS
+    most_deletes: int = MOST_DELETES
 
     async def carry_out(self, entry: Entry) -> None:
         """Take one claimed write to its end, or to unknown, and note that."""
@@ -92,7 +95,9 @@ class Writer:
         plan = Plan(tuple(_addressed(step, holders[step.sys_id]) for step in plan.steps))
         if entry.mode == "undo":
             plan = _settable(plan, holders)
-        refusal = guard.check(plan, {s: found[0].table for s, found in holders.items()}, most_rows=self.most_rows)
+        plan = await self._stamped(plan, entry, holders)
+        limits = guard.Limits(self.most_rows, None if entry.confirmed else self.most_deletes)
+        refusal = guard.check(plan, {s: found[0].table for s, found in holders.items()}, limits)
         refusal = refusal or await self._missing_reference(plan, holders)
         if entry.mode == "plan":
             return End("done", answer={"steps": _shown(plan, refusal), "rows": {}, "gone": {}, "notices": []})
@@ -165,6 +170,12 @@ class Writer:
     @property
     def look_after(self) -> timedelta:
         return timedelta(seconds=self.manner.longest)
+
+    async def _stamped(self, plan: Plan, entry: Entry, holders: Mapping[str, Sequence[Place]]) -> Plan:
+        """The plan with the user's stamp on every record that is created or changed, where the table has the column."""
+        async with self.database.transaction() as connection:
+            stamp = await write_tables.stamp_of(connection, entry.role)
+        return Plan(tuple(_stamp(step, stamp, holders[step.sys_id][0]) for step in plan.steps)) if stamp else plan
 
     # -- what there is -------------------------------------------------------------------------------------------
 
@@ -251,11 +262,13 @@ class Writer:
         latest = {one.step.sys_id: one for one in report.outcomes}
         written: dict[int, list[Record]] = {}
         gone: dict[str, list[dict[str, Any]]] = {}
+        records = {(c.table_id, c.sys_id): {n: v[0] for n, v in c.values.items()} for c in changes}
         for sys_id, one in latest.items():
             for place in holders[sys_id]:
                 if one.step.operation is Operation.DELETE:
                     at = (one.at or await self.instance.server_now()).isoformat()
-                    gone.setdefault(str(place.row.id), []).append({"sys_id": sys_id, "at": at, "record": {}})
+                    last = records.get((place.row.id, sys_id), {})
+                    gone.setdefault(str(place.row.id), []).append({"sys_id": sys_id, "at": at, "record": last})
                 elif one.record is not None:
                     written.setdefault(place.row.id, []).append(one.record)
         places = {place.row.id: place for found in holders.values() for place in found}
@@ -311,6 +324,14 @@ def _settable(plan: Plan, holders: Mapping[str, Sequence[Place]]) -> Plan:
         base = tuple(pair for pair in step.base if pair[0] not in fixed or step.operation is Operation.DELETE)
         steps.append(Step(step.operation, step.table, step.sys_id, fields, base))
     return Plan(tuple(steps))
+
+
+def _stamp(step: Step, stamp: Mapping[str, str], place: Place) -> Step:
+    if step.operation is Operation.DELETE:
+        return step
+    written = {column.source for column in place.table.columns.values()}
+    added = tuple((n, text) for n, text in stamp.items() if n in written and n not in step.written)
+    return Step(step.operation, step.table, step.sys_id, step.fields + added, step.base, step.journals)
 
 
 def _addressed(step: Step, holders: Sequence[Place]) -> Step:

@@ -57,6 +57,7 @@ CREATE TABLE nowbridge.write_log (
     client_xid   xid8,                      -- NULL: no transaction waits for this write
     client_gone  boolean NOT NULL DEFAULT false,
     statement    text NOT NULL,
+    confirmed    boolean NOT NULL DEFAULT false, -- the client said that many deletes are meant
     changes      jsonb NOT NULL,            -- [[table_id, sys_id, operation, {column: [before, after]}], ...]
     undoes       bigint REFERENCES nowbridge.write_log,
     submitted_at timestamptz NOT NULL,
@@ -89,6 +90,7 @@ CREATE TABLE nowbridge.sql_user (
     name       text PRIMARY KEY,
     writes     boolean NOT NULL,
     tables     text[],
+    stamp      jsonb NOT NULL DEFAULT '{}', -- {column: value}: set in every record that this user writes
     added_at   timestamptz NOT NULL
 );
 
@@ -102,7 +104,8 @@ COMMENT ON VIEW public._sync_writes IS 'Your writes to ServiceNow by SQL, and wh
 
 -- The write is of a transaction that runs now, in the backend that says so: both are looked up, not believed.
 CREATE FUNCTION nowbridge.submit_write(
-    p_pid integer, p_xid xid8, p_role text, p_application text, p_statement text, p_mode text, p_changes jsonb
+    p_pid integer, p_xid xid8, p_role text, p_application text, p_statement text, p_mode text, p_confirmed boolean,
+    p_changes jsonb
 ) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp AS $$
 DECLARE
@@ -122,8 +125,9 @@ BEGIN
             HINT = 'Write the tables of the other instance in a transaction of their own.';
     END IF;
     INSERT INTO nowbridge.write_log
-        (mode, connection_id, role, application, client_pid, client_xid, statement, changes, submitted_at)
-    VALUES (p_mode, v_connections[1], p_role, p_application, p_pid, p_xid, p_statement, p_changes, clock_timestamp())
+        (mode, connection_id, role, application, client_pid, client_xid, statement, confirmed, changes, submitted_at)
+    VALUES (p_mode, v_connections[1], p_role, p_application, p_pid, p_xid, p_statement, p_confirmed, p_changes,
+        clock_timestamp())
     RETURNING id INTO v_id;
     PERFORM pg_notify('nowbridge_write', v_id::text);
     RETURN v_id;
@@ -211,9 +215,9 @@ DECLARE
 BEGIN
     v_close := nowbridge.open_loopback(v_until);
     SELECT id INTO v_id FROM nowbridge_dblink.dblink('nowbridge_loopback', format(
-        'SELECT nowbridge.submit_write(%s, %L, %L, %L, %L, %L, %L)',
+        'SELECT nowbridge.submit_write(%s, %L, %L, %L, %L, %L, %L, %L)',
         pg_backend_pid(), pg_current_xact_id(), session_user, current_setting('application_name'), p_statement, p_mode,
-        p_changes)) AS submitted(id bigint);
+        coalesce(nullif(current_setting('nowbridge.confirm_deletes', true), ''), 'off'), p_changes)) AS submitted(id bigint);
     LOOP
         BEGIN
             PERFORM pg_sleep(v_pause);
