@@ -138,9 +138,9 @@ class Delivery:
         return next((refusal for step in touched if (refusal := stale(step, found.get(step.sys_id)))), None)
 
     def _even(self, number: int) -> int:
-        """How many to look at in one call, so that the calls side by side have the same to do."""
+        """How many to look at in one call: as many as fit, but where calls have to wait for others, all the same number."""
         turns = -(-number // (MOST_LOOKED_AT * self.manner.parallel))
-        return max(1, -(-number // (turns * self.manner.parallel))) if turns else MOST_LOOKED_AT
+        return MOST_LOOKED_AT if turns < 2 else -(-number // (turns * self.manner.parallel))  # noqa: PLR2004 - one after another
 
     async def _read(self, table: str, sys_ids: Sequence[str], fields: tuple[str, ...]) -> dict[str, Record]:
         answer = await tables.read_records(self.instance, table, sys_ids, fields)
