@@ -76,8 +76,9 @@ class Backfill:
         try:
             while not self.stopping() and (request := sweep.next_request()) is not None:
                 answer = await source.read_page(self.instance, loader.row.source, request, loader.layout.fetched)
-                page = decoder.decode(answer.body)
-                sweep.received(page.ids, None, page.rows, answer.total_count)
+                page, count = decoder.decode(answer.body), answer.total_count
+                del answer  # megabytes, which need not wait for the page to be written
+                sweep.received(page.ids, None, page.rows, count)
                 if writing is not None:
                     await writing
                 writing = asyncio.create_task(

@@ -41,6 +41,7 @@ from nowbridge.transport.purpose import calling_for
 
 FOLLOW_TRIES = 120  # seconds that another worker may take to bring a stream past a moment
 INDEXED = ("number", "sys_updated_on")
+INDEXED_FIRST = 100_000  # rows up to which indexes are kept while rows come in: Postgres waits for us then anyway
 
 
 async def add_tables(
@@ -145,6 +146,8 @@ class Replica:
             async with self.database.transaction() as connection:
                 await tables.set_total(connection, row.id, total)
                 await leases.add_shards(connection, row.id, shard_ranges(total, self.pace.page_rows))
+                if total <= INDEXED_FIRST:
+                    await ddl.create_indexes(connection, row.relation, _indexed(layout_of(row)))
                 if layout_of(row).has("sys_updated_on"):  # else nothing tells a change: loaded once, mended by verify
                     await leases.add_stream(connection, row.id, start, now=self.clock())
                 await tables.set_phase(connection, row.id, "backfill", now=self.clock())
@@ -175,8 +178,7 @@ class Replica:
                 await backfill.run_shard(lease, loader)
             except LostLease:
                 return True
-        await self._finish_loaded()
-        return True
+        return True  # the next call finds no shard left and lets the table go live
 
     async def _finish_loaded(self) -> bool:
         """Let every table whose shards are all read go live. Asked of the database, not remembered, because a worker
@@ -186,8 +188,7 @@ class Replica:
             loaded = await leases.loaded_tables(connection, self.connection_id)
         for table_id in loaded:
             loader = await self.loader(table_id)
-            indexed = [c.name for c in loader.layout.loaded if c.source in INDEXED and c.role is Role.VALUE]
-            await finish_table(self.database, loader.row, indexed, now=self.clock())
+            await finish_table(self.database, loader.row, _indexed(loader.layout), now=self.clock())
         return bool(loaded)
 
     async def claim_due_streams(self, limit: int) -> list[StreamLease]:
@@ -273,3 +274,8 @@ class Replica:
             return None
         with calling_for(Purpose.VERIFY):
             return await self.label_feed.follow_next()
+
+
+def _indexed(layout: Layout) -> list[str]:
+    """The columns that are indexed when a table goes live."""
+    return [c.name for c in layout.loaded if c.source in INDEXED and c.role is Role.VALUE]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("nowbridge.http")
 _LONGEST_HEADER: Final = 65_536  # a Link header repeats the whole URL up to four times
+_READ_AHEAD: Final = 1_048_576  # a page is megabytes, and every stop and go on of the socket costs a turn of the loop
 _REFUSED: Final = 429
 _CLOSED_AT_MOST: Final = 60.0  # a limit may be lifted, or be about something else: ask again after a minute
 
@@ -161,6 +162,7 @@ class Client:
                 headers={"User-Agent": "nowbridge"},
                 max_line_size=_LONGEST_HEADER,
                 max_field_size=_LONGEST_HEADER,
+                read_bufsize=_READ_AHEAD,
             )
         return self._session
 
