@@ -2,6 +2,7 @@
 
 import pytest
 
+from nowbridge.replica import run
 from nowbridge.replica.spec import TableSpec
 from nowtwin import seeds
 from tests.support.replica import Bench
@@ -40,3 +41,22 @@ async def test_changes_follow_and_each_is_in_the_feed_once(bench: Bench) -> None
     assert before
     assert feed[0][2] == [before, "It broke"]
     assert (await bench.verify("incident")).equal
+
+
+async def test_a_table_is_indexed_when_it_goes_live_whether_before_its_rows_or_after(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small tables are indexed before their rows come in, large ones after; here `problem` counts as large."""
+    seeds.load_demo(bench.twin.instance)
+    query = "SELECT tablename, indexname FROM pg_indexes WHERE schemaname = 'public' AND tablename = ANY('{incident,problem}')"
+    await bench.add("incident")
+    await bench.replica.prepare()
+    before = {index for table, index in await bench.rows(query) if table == "incident"}
+    assert {"incident_number_idx", "incident_sys_updated_on_idx"} <= before
+    monkeypatch.setattr(run, "INDEXED_FIRST", 0)
+    await bench.add("problem")
+    await bench.replica.prepare()
+    assert "problem_number_idx" not in {index for _, index in await bench.rows(query)}
+    await bench.load_shards()
+    assert {"problem_number_idx", "problem_sys_updated_on_idx"} <= {index for _, index in await bench.rows(query)}
+    assert await bench.rows("SELECT DISTINCT phase FROM nowbridge.replica_table") == [("live",)]
