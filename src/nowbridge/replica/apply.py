@@ -14,7 +14,7 @@ from nowbridge.replica.layout import Layout
 from nowbridge.replica.rows import Labels
 from nowbridge.replica.spec import layout_of, target_of
 from nowbridge.servicenow.wire import ABSENT, Page
-from nowbridge.store import classes, columns, load, tables, tombstones
+from nowbridge.store import classes, columns, held_rows, hints, load, tables, tombstones
 from nowbridge.store import labels as label_store
 from nowbridge.store.classes import Descendant
 from nowbridge.store.database import Connection
@@ -106,8 +106,7 @@ class TableLoader:
             del count
             await columns.require_layout(connection, self.row)
             await load.stage(connection, self.target, encoded)
-            await tombstones.settle(connection, self.row.id, self.target, known=known)
-            merged = await load.merge(connection, self.target, source=source, now=self._labeller.clock())
+            merged = await self.merge_staged(connection, source=source, known=known)
             for descendant in self.descendants:
                 await classes.note_moves(connection, self.target, descendant, now=self._labeller.clock())
             return merged.changed
@@ -117,6 +116,27 @@ class TableLoader:
             await after(connection, merged)
 
         return await self._load(page, write, then)
+
+    async def merge_staged(
+        self, connection: Connection, *, source: Source, known: int, put_back: bool = False
+    ) -> Merged:
+        """Merge what is staged, but for rows that SQL clients hold: those are deferred in the same transaction. Waits for
+        no client. `put_back`: older versions win too.
+        """
+        owner, clock = self.row.connection_id, self._labeller.clock
+        held = await held_rows.leave_out(connection, owner, self.target)
+        await tombstones.settle(connection, self.row.id, self.target, known=known)
+
+        async def merge() -> Merged:
+            if put_back:
+                await load.forget_versions(connection, self.target)
+            return await load.merge(connection, self.target, source=source, now=clock(), repair=source == "verify")
+
+        merged, locked = await held_rows.merge_free(connection, self.target, merge)
+        if held or locked:
+            left = sorted({*held, *locked})
+            await hints.defer(connection, owner, self.row.source, left, deleted=False, now=clock())
+        return merged
 
     def narrow(self, layout: Layout) -> TableLoader:
         """A loader of the same table that leaves the other columns alone."""

@@ -21,7 +21,7 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import PageRequest
 from nowbridge.servicenow.wire import PageDecoder
-from nowbridge.store import classes, duties, tables, tombstones, watches
+from nowbridge.store import classes, duties, held_rows, hints, tables, tombstones, watches
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.duties import DutyLease
 from nowbridge.store.watches import Watch
@@ -190,8 +190,19 @@ class Deletes:
             await watches.compared(connection, table_id, now=self.clock())
         if not looked.gone:
             return []
-        gone = {sys_id: found.times[sys_id] for sys_id in looked.gone}
+        held = await self._defer_held(connection, loader, looked.gone)
+        gone = {sys_id: found.times[sys_id] for sys_id in looked.gone if sys_id not in held}
         return await tombstones.bury(connection, table_id, loader.target, gone, source=named.by, now=self.clock())
+
+    async def _defer_held(self, connection: Connection, loader: TableLoader, gone: Collection[str]) -> set[str]:
+        """Of rows that are to be removed: those that a SQL client holds. They are looked at again later."""
+        row = loader.row
+        if not await held_rows.writable(connection):
+            return set()
+        held = await held_rows.lock_free(connection, row.connection_id, loader.target, list(gone))
+        if held:
+            await hints.defer(connection, row.connection_id, row.source, held, deleted=True, now=self.clock())
+        return set(held)
 
     async def _look_at_horizon(self, table_id: int, watch: Watch, to: datetime) -> int:
         """When the journal was not read for a while: if its oldest entry is younger than that, entries may have been

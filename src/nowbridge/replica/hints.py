@@ -69,6 +69,7 @@ class _Round:
     """The hints of one round and what was found, for each the least that any of its tables says."""
 
     verdicts: dict[int, Verdict] = field(default_factory=dict)
+    unread: set[int] = field(default_factory=set)  # nobody could look at these
     changed: int = 0
     removed: int = 0
     error: NowbridgeError | None = None
@@ -110,11 +111,13 @@ class HintReader:
     async def _read(self, taken: Sequence[Hint]) -> HintPass:
         found = _Round()
         by_table: dict[int, list[Hint]] = {}
-        live = await self._live()
+        live, named = await self._live()
         for hint in taken:
             concerned = await self._concerned(hint, live)
             if not concerned:
-                found.say(hint, Verdict.FOREIGN)
+                paused = hint.deferred and hint.told.table in named
+                found.say(hint, Verdict.LATER if paused else Verdict.FOREIGN)
+                found.unread.add(hint.id)
             for table_id in concerned:
                 by_table.setdefault(table_id, []).append(hint)
         await asyncio.gather(
@@ -134,7 +137,7 @@ class HintReader:
             verdict = found.verdicts[hint.id]
             if verdict is not Verdict.LATER:
                 done.append((hint, verdict.value))
-            elif now - hint.received_at > GIVEN_UP_AFTER:
+            elif now - hint.received_at > GIVEN_UP_AFTER and not (hint.deferred and hint.id in found.unread):
                 done.append((hint, Verdict.NOT_SEEN.value))
             else:
                 again.append((hint, now + _wait(hint.tries, found.error)))
@@ -156,6 +159,7 @@ class HintReader:
             found.error = error
             for hint in some:
                 found.say(hint, Verdict.LATER)
+                found.unread.add(hint.id)
 
     async def _read_back(self, loader: TableLoader, some: Sequence[Hint], found: _Round) -> None:
         async with self.database.transaction() as connection:
@@ -225,11 +229,12 @@ class HintReader:
             return hint.tries < FEW_TRIES
         return True
 
-    async def _live(self) -> list[TableRow]:
+    async def _live(self) -> tuple[list[TableRow], set[str]]:
+        """The tables that are followed, and the names of all."""
         async with self.database.transaction() as connection:
             opened = await hints.open_tables(connection, self.connection_id)
             every = await tables.all_of(connection, self.connection_id)
-        return [row for row in every if row.id in opened]
+        return [row for row in every if row.id in opened], {row.source for row in every}
 
     async def _concerned(self, hint: Hint, live: Sequence[TableRow]) -> list[int]:
         """The replicated tables that the record stands in: its class, and that class's ancestors."""

@@ -32,7 +32,7 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Answer, Instance
 from nowbridge.servicenow.pages import IdSweep
 from nowbridge.servicenow.wire import Page, PageDecoder
-from nowbridge.store import columns, compare, duties, load, tombstones
+from nowbridge.store import columns, compare, duties, held_rows, tombstones, write_log
 from nowbridge.store import keys as key_store
 from nowbridge.store.compare import Difference
 from nowbridge.store.database import Connection, Database
@@ -306,6 +306,8 @@ class Verifier:
             await loader.stage(connection, page)
             differences = await compare.compare_stage(connection, loader.target)
             late = await compare.staged_after(connection, loader.target, verdict.proven_to)
+            if await held_rows.writable(connection):
+                late |= await write_log.in_progress(connection, loader.row.connection_id)
             wrong = [difference for difference in differences if difference.sys_id not in late]
             verdict.pending += len(differences) - len(wrong)
             verdict.missing += [difference.sys_id for difference in wrong if not difference.columns]
@@ -314,10 +316,7 @@ class Verifier:
                 if order.lease is not None:
                     await duties.require(connection, order.lease)
                 await columns.require_layout(connection, loader.row)
-                await tombstones.settle(connection, loader.row.id, loader.target, known=known)
-                if order.put_back:
-                    await load.forget_versions(connection, loader.target)
-                merged = await load.merge(connection, loader.target, source="verify", now=self.clock(), repair=True)
+                merged = await loader.merge_staged(connection, source="verify", known=known, put_back=order.put_back)
                 verdict.repaired += min(merged.inserted + merged.updated, len(wrong))
 
     async def _sample_labels(self, connection: Connection, loader: TableLoader, verdict: Verdict) -> None:

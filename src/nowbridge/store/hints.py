@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from nowbridge.store.database import Connection
 
 CHANNEL = "nowbridge_hint"
+FIRST_AGAIN, LAST_AGAIN = timedelta(seconds=0.5), timedelta(seconds=30)
+"""Between two looks whether a client still holds a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Hint:
     received_at: datetime
     tries: int
     epoch: int
+    deferred: bool
 
 
 async def take(
@@ -55,6 +58,35 @@ async def take(
 async def add(connection: Connection, connection_id: int, several: Collection[Told], *, now: datetime) -> None:
     """Keep hints of our own: records that we have reason to read back."""
     await connection.execute(_ADD, {"connection": connection_id, "now": now, **_as_columns(several)})
+
+
+async def defer(
+    connection: Connection, connection_id: int, table: str, sys_ids: Sequence[str], *, deleted: bool, now: datetime
+) -> None:
+    """Keep records to be read back that were read and could not be written, as a SQL client holds them. For the caller's
+    transaction: the one that moves the cursor past them. The longer one waits already, the later it is tried again.
+    """
+    await connection.execute(
+        "INSERT INTO nowbridge.hint AS h (connection_id, table_name, sys_id, rule_table, deleted, deferred, received_at,"
+        "   last_at, next_try_at)"
+        " SELECT %(connection)s, %(table)s, id, %(table)s, %(deleted)s, true, %(now)s, %(now)s, %(now)s + %(first)s::interval"
+        "   FROM unnest(%(ids)s::text[]) AS u(id) ORDER BY id"
+        " ON CONFLICT (connection_id, sys_id, table_name) DO UPDATE SET deferred = true, arrivals = h.arrivals + 1,"
+        "   deleted = excluded.deleted OR (h.deleted AND h.done_at IS NULL),"
+        "   received_at = CASE WHEN h.done_at IS NULL THEN h.received_at ELSE excluded.received_at END,"
+        "   next_try_at = CASE WHEN h.done_at IS NULL THEN %(now)s + greatest(%(first)s::interval,"
+        "     least(%(longest)s::interval, (%(now)s - h.received_at) / 2)) ELSE excluded.next_try_at END,"
+        "   done_at = NULL",
+        {
+            "connection": connection_id,
+            "table": table,
+            "ids": list(sys_ids),
+            "deleted": deleted,
+            "now": now,
+            "first": FIRST_AGAIN,
+            "longest": LAST_AGAIN,
+        },
+    )
 
 
 def _as_columns(several: Collection[Told]) -> dict[str, list[object]]:
@@ -124,18 +156,23 @@ def _folded(several: Collection[Told]) -> list[Told]:
     return [by_record[key] for key in sorted(by_record)]
 
 
+_OPEN = "t.phase = 'live' AND t.paused_at IS NULL AND t.stopped IS NULL"
+
+
 async def claim(
     connection: Connection, connection_id: int, *, lease: timedelta, now: datetime, limit: int
 ) -> list[Hint]:
-    """Hints that are due and free, the longest waiting first."""
+    """Hints that are due and free, the longest waiting first. A deferred one waits while its table is not followed."""
     cursor = await connection.execute(
         "UPDATE nowbridge.hint SET epoch = epoch + 1, lease_until = %(until)s WHERE id IN"
         "  (SELECT id FROM nowbridge.hint WHERE connection_id = %(connection)s AND done_at IS NULL"
         "    AND next_try_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)"
+        "    AND NOT (deferred AND EXISTS (SELECT FROM nowbridge.replica_table t WHERE t.connection_id = %(connection)s"
+        f"      AND t.source = table_name AND NOT ({_OPEN})))"
         "    AND (SELECT c.stopped IS NULL FROM nowbridge.connection c WHERE c.id = %(connection)s)"
         "    ORDER BY next_try_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)"
         " RETURNING id, table_name, sys_id, rule_table, mod_count, updated_on, deleted, arrivals, received_at, tries,"
-        "  epoch",
+        "  epoch, deferred",
         {"connection": connection_id, "now": now, "until": now + lease, "limit": limit},
     )
     return [Hint(row[0], Told(*row[1:7]), *row[7:]) for row in await cursor.fetchall()]
@@ -145,7 +182,8 @@ async def done(connection: Connection, hints: Sequence[tuple[Hint, str]], *, now
     """These are dealt with, each with its outcome, but for those of which something new was told meanwhile."""
     await connection.execute(
         "UPDATE nowbridge.hint h SET lease_until = NULL,"
-        "  done_at = CASE WHEN h.arrivals = d.arrivals THEN %(now)s::timestamptz END, outcome = d.outcome"
+        "  done_at = CASE WHEN h.arrivals = d.arrivals THEN %(now)s::timestamptz END, outcome = d.outcome,"
+        "  deferred = h.deferred AND h.arrivals <> d.arrivals"
         " FROM unnest(%(ids)s::bigint[], %(epochs)s::bigint[], %(arrivals)s::integer[], %(outcomes)s::text[])"
         "   AS d(id, epoch, arrivals, outcome) WHERE h.id = d.id AND h.epoch = d.epoch",
         {
@@ -187,8 +225,7 @@ async def release(connection: Connection, hints: Sequence[Hint]) -> None:
 async def open_tables(connection: Connection, connection_id: int) -> frozenset[int]:
     """Tables whose records are read back: loaded, and neither paused nor stopped."""
     cursor = await connection.execute(
-        "SELECT id FROM nowbridge.replica_table WHERE connection_id = %s AND phase = 'live' AND paused_at IS NULL"
-        " AND stopped IS NULL",
+        f"SELECT t.id FROM nowbridge.replica_table t WHERE t.connection_id = %s AND {_OPEN}",
         (connection_id,),
     )
     return frozenset(row[0] for row in await cursor.fetchall())
