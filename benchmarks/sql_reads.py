@@ -58,15 +58,7 @@ def run(options: Options) -> Result:
         script = Path(folder) / "read.sql"
         script.write_text(SCRIPT.format(last=rows - 1))
         reads(dsn, script)  # warms up
-        at_rest, under, rates = [], [], []
-        for pair in range(pairs):
-            for applies in (True, False) if pair % 2 else (False, True):
-                if applies:
-                    with applying(dsn, connection_id, rows) as rate:
-                        under.append(reads(dsn, script))
-                    rates.extend(rate)
-                else:
-                    at_rest.append(reads(dsn, script))
+        at_rest, under, rates = alternate(dsn, connection_id, rows, script, pairs)
     ratios = tuple(one / other for one, other in zip(under, at_rest, strict=True))
     return Result(
         NAME,
@@ -84,6 +76,21 @@ def run(options: Options) -> Result:
         f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",
         ("the applier's own work (labels, encoding) takes processor time from the reader where cores are few",),
     )
+
+
+def alternate(
+    dsn: str, connection_id: int, rows: int, script: Path, pairs: int
+) -> tuple[list[float], list[float], list[float]]:
+    """Reads a second at rest and while changes are applied, pair by pair, who begins changing; and how many were applied."""
+    at_rest, under, rates = [], [], []
+    for turn in range(2 * pairs):
+        if turn % 4 in {1, 2}:
+            with applying(dsn, connection_id, rows) as rate:
+                under.append(reads(dsn, script))
+            rates.extend(rate)
+        else:
+            at_rest.append(reads(dsn, script))
+    return at_rest, under, rates
 
 
 def reads(dsn: str, script: Path) -> float:
