@@ -31,7 +31,7 @@ async def test_an_account_that_may_read_everything_passes(program: Program, acco
     }
 
 
-@pytest.mark.req("H48", "H40")
+@pytest.mark.req("H48", "H40", "S4")
 async def test_wrong_credentials_missing_roles_and_network_trouble_are_told_apart(
     program: Program, account: RunningServer
 ) -> None:

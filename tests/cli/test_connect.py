@@ -17,7 +17,7 @@ def stored(dsn: str) -> list[tuple[str, str, str, bytes]]:
         return connection.execute("SELECT name, url, auth, sealed FROM nowbridge.connection").fetchall()
 
 
-@pytest.mark.req("I50", "H37", "S35", "S50")
+@pytest.mark.req("I50", "H37", "S35", "S50", "L13")
 @pytest.mark.parametrize(
     ("entered", "url"),
     [
@@ -48,7 +48,7 @@ def test_a_connection_is_named_after_its_instance() -> None:
     assert connection_name(None, "https://public.service-now.com") == "sn_public"
 
 
-@pytest.mark.req("S23", "S36", "S41", "S58", "S59", "I51", "I52", "I53", "I54", "Q16", "H39")
+@pytest.mark.req("S23", "S36", "S37", "S41", "S58", "S59", "I51", "I52", "I53", "I54", "Q16", "H39")
 def test_oauth_credentials_are_proved_on_the_instance_and_stored_sealed(
     program: Program, account: RunningServer, database_dsn: str
 ) -> None:
@@ -90,11 +90,34 @@ def test_a_wrong_password_is_refused_with_a_reason_and_nothing_is_stored(
     assert stored(database_dsn) == []
 
 
+@pytest.mark.req("S4")
 def test_an_instance_out_of_reach_is_another_kind_of_trouble(program: Program, database_dsn: str) -> None:
     ran = program.connect("http://127.0.0.1:1", "--json")
     assert ran.code == 4
     assert ran.json["error"]["code"] == "network.unreachable"
     assert stored(database_dsn) == []
+
+
+@pytest.mark.req("S62", "S63")
+def test_a_client_secret_that_ended_is_named_and_replaced_without_a_new_connection(
+    program: Program, account: RunningServer, database_dsn: str
+) -> None:
+    assert program.connect(account.url).code == 0
+    renewed = "regenerated-in-the-oauth-registry"
+    account.instance.add_oauth_client(OAUTH_CLIENT, renewed, name="regenerated")
+    refused = program.run("check", "--json")
+    assert refused.code == 1
+    assert (refused.json["sign_in"]["cause"], refused.json["sign_in"]["code"]) == ("credentials", "auth.refused")
+    assert "secret" in refused.json["sign_in"]["hint"]
+    before = stored(database_dsn)
+    ran = program.run(
+        *("connect", account.url, "--name", "twin", "--username", "svc.nowbridge", "--client-id", OAUTH_CLIENT),
+        NOWBRIDGE_PASSWORD=PASSWORD,
+        NOWBRIDGE_CLIENT_SECRET=renewed,
+    )
+    assert ran.code == 0, ran.err
+    assert [row[:3] for row in stored(database_dsn)] == [row[:3] for row in before]
+    assert program.run("check").code == 0
 
 
 def test_connecting_again_replaces_the_credentials(program: Program, account: RunningServer, database_dsn: str) -> None:

@@ -29,6 +29,27 @@ async def test_a_filter_goes_out_as_it_was_written(bench: Bench) -> None:
         assert second.startswith("category=network")
 
 
+@pytest.mark.req("S65", "S67")
+async def test_a_filter_by_a_script_of_the_instance_goes_out_as_it_is_and_spares_all_other_rows(bench: Bench) -> None:
+    lately = "active=true^sys_updated_on>=javascript:gs.hoursAgoStart(1)"
+    instance = bench.twin.instance
+    stamp = instance.clock.stamp()
+    old = {"name": "old", "active": "true", "sys_updated_on": "2020-01-01 00:00:00"}
+    instance.load("sys_user_group", [{"sys_id": f"{at:032x}", **old} for at in range(120)])
+    instance.load("sys_user_group", [{"sys_id": "f" * 32, "name": "new", "active": "true", "sys_updated_on": stamp}])
+    instance.calls.clear()
+    await bench.load(TableSpec("sys_user_group", query=lately))
+    reads = [
+        call.params["sysparm_query"]
+        for call in instance.calls.entries
+        if call.path == "/api/now/table/sys_user_group" and "description" in call.params.get("sysparm_fields", "")
+    ]
+    assert reads
+    assert [query for query in reads if not query.startswith(lately)] == []
+    assert len(reads) < 120 / bench.pace.page_rows + 2, "without the filter it takes a call for every page"
+    assert await bench.rows("SELECT name FROM sys_user_group") == [("new",)]
+
+
 @pytest.mark.parametrize(("rows", "page"), [(60, 20), (130, 10_000)], ids=["by id", "by a listing"])
 async def test_rows_that_have_left_a_relative_filter_are_kept_compared_and_deleted(
     bench: Bench, rows: int, page: int

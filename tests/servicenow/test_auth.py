@@ -115,6 +115,14 @@ def test_a_token_is_renewed_within_its_life_and_not_with_every_call(expires_in: 
     assert token.renew_at == NOON + timedelta(seconds=life - min(60, life / 2))
 
 
+@pytest.mark.req("S21")
+def test_a_token_that_does_not_say_how_long_it_lives_is_taken_for_half_an_hour() -> None:
+    answer = Response(200, body=b'{"access_token": "a1", "token_type": "Bearer"}')
+    token, _ = finish(auth.obtain(PASSWORD, None, NOON), answer)
+    assert auth.is_due(token, NOON + timedelta(seconds=1800))
+    assert token.renew_at == NOON + timedelta(seconds=1740)
+
+
 @pytest.mark.req("L9")
 def test_basic_and_key_accounts_carry_their_header() -> None:
     assert auth.headers(Basic("jane", "p:w"), None) == (("Authorization", "Basic amFuZTpwOnc="),)

@@ -246,7 +246,7 @@ async def test_a_proxy_gets_the_request_and_its_own_credentials(clients: Clients
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-@pytest.mark.req("S50")
+@pytest.mark.req("S50", "L6")
 def test_an_instance_url_is_scheme_host_and_port(given: str, used: str) -> None:
     assert checked_base_url(given) == used
 
@@ -267,7 +267,7 @@ def test_an_instance_url_is_scheme_host_and_port(given: str, used: str) -> None:
         "https://[::1",
     ],
 )
-@pytest.mark.req("S50", "L7")
+@pytest.mark.req("S50", "L6", "L7")
 def test_an_unusable_instance_url_is_refused_without_repeating_it(given: str) -> None:
     with pytest.raises(Stop) as caught:
         checked_base_url(given)
