@@ -176,6 +176,24 @@ async def test_deletes_that_wait_for_somebody_are_noticed(bench: Bench) -> None:
     assert told == [("public.incident", "held: too_many"), ("public.incident", "go on")]
 
 
+async def test_refused_sql_writes_are_noticed_once_by_why_and_when_they_are_taken_again(bench: Bench) -> None:
+    one = notifier(bench)
+    write = (
+        "INSERT INTO nowbridge.write_log (connection_id, role, statement, changes, submitted_at, ended_at, state, sqlstate)"
+        " VALUES (%s, 'ada', 'UPDATE ...', '[]', %s, %s, %s, %s)"
+    )
+    seen = []
+    for state, sqlstate in (("done", None), ("refused", "42501"), ("refused", "42501"), ("refused", "23514")):
+        async with bench.database.transaction() as connection:
+            now = bench.now()
+            await connection.execute(write, (bench.connection_id, now, now, state, sqlstate))
+        seen.append(await kinds(one))
+    assert seen == [[], [("writes", "refused: 42501")], [], [("writes", "refused: 23514, 42501")]]
+    bench.now.pass_(seconds=3_601)
+    assert await kinds(one) == [("writes", "taken")]
+    assert await kinds(one) == []
+
+
 async def test_two_workers_that_look_at_once_make_one_notice(bench: Bench) -> None:
     bench.make_incidents(3)
     await bench.load("incident")

@@ -26,8 +26,20 @@ async def nothing(*_: object) -> None:
 
 @pytest.mark.trap("19")
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_newest_state_stays(bench: Bench, seed: int) -> None:
+    await in_any_order(bench, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.trap("19")
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_the_newest_state_stays_in_many_orders(bench: Bench, seed: int) -> None:
+    await in_any_order(bench, seed)
+
+
+async def in_any_order(bench: Bench, seed: int) -> None:
     chance = random.Random(seed)
     if not await bench.rows("SELECT 1 FROM nowbridge.replica_table"):
         await bench.load("incident")

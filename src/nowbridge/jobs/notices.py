@@ -15,12 +15,13 @@ from email.message import EmailMessage
 import structlog
 
 from nowbridge.model.errors import NowbridgeError
-from nowbridge.store import columns, connections, loss, notices, tables, watches
+from nowbridge.store import columns, connections, loss, notices, refusals, tables, watches
 from nowbridge.store.columns import ColumnStatus, ContractStatus
 from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
 from nowbridge.store.loss import Loss
 from nowbridge.store.notices import Condition, Notice
+from nowbridge.store.refusals import Refusals
 from nowbridge.store.tables import TableStatus
 from nowbridge.store.watches import DeleteStatus
 
@@ -28,6 +29,7 @@ log = structlog.get_logger("nowbridge.notices")
 
 Send = Callable[[Notice], Awaitable[None]]
 _FAILURES = 3  # in a row, of what may pass by itself
+_LATELY = timedelta(hours=1)
 _LASTING = (
     "auth.refused",
     "rights.",
@@ -62,6 +64,7 @@ class Notifier:
             found += [_secret(row, now) for row in rows if row.secret_expires_at is not None]
             found += [_held(line) for line in await watches.status(connection)]
             found += [_hints(line, now) for line in await loss.losses(connection, now=now)]
+            found += [_refused(line) for line in await refusals.lately(connection, since=now - _LATELY)]
             found += drifted(await columns.contracts(connection), await columns.status(connection))
             made = await notices.note(connection, found, list(self.channels), now=now)
         for notice in made:
@@ -159,6 +162,17 @@ def _secret(row: ConnectionRow, now: datetime) -> Condition:
             words = f"{row.name}: its secret expires on {day}"
             return Condition(row.name, "secret", f"expires within {limit.days} days", words, hint)
     return Condition(row.name, "secret", "good", f"{row.name}: its secret is good until {day}", quiet=True)
+
+
+def _refused(line: Refusals) -> Condition:
+    """SQL writes that ServiceNow did not take. The SQLSTATEs say why; what was written stays in the log."""
+    if not line.number:
+        return Condition(
+            line.connection, "writes", "taken", f"{line.connection}: SQL writes are taken again", quiet=True
+        )
+    words = f"{line.connection}: {line.number:,} SQL writes were refused within an hour ({', '.join(line.sqlstates)})"
+    state = f"refused: {', '.join(line.sqlstates)}"
+    return Condition(line.connection, "writes", state, words, "Look: `nowbridge writes`.")
 
 
 def _held(line: DeleteStatus) -> Condition:
