@@ -154,6 +154,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp A
 
 -- Opens the loop-back connection of this backend. A few backends keep theirs open; when those are taken, one more is
 -- opened for the length of the transaction; above that, a write waits. Returns whether to close it afterwards.
+-- Their advisory locks have a class of their own (28275): the applier's, on tables, are of 28279.
 CREATE FUNCTION nowbridge.open_loopback(p_until timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp AS $$
 DECLARE
@@ -171,12 +172,12 @@ BEGIN
     END IF;
     LOOP
         FOR slot IN 1 .. c_all LOOP
-            IF slot <= c_kept AND pg_try_advisory_lock(28279, slot)
-               OR slot > c_kept AND pg_try_advisory_xact_lock(28279, slot) THEN
+            IF slot <= c_kept AND pg_try_advisory_lock(28275, slot)
+               OR slot > c_kept AND pg_try_advisory_xact_lock(28275, slot) THEN
                 BEGIN
                     PERFORM nowbridge_dblink.dblink_connect('nowbridge_loopback', 'nowbridge_loopback');
                 EXCEPTION WHEN OTHERS THEN
-                    IF slot <= c_kept THEN PERFORM pg_advisory_unlock(28279, slot); END IF;
+                    IF slot <= c_kept THEN PERFORM pg_advisory_unlock(28275, slot); END IF;
                     RAISE EXCEPTION '[ServiceNow] The way out for writes is closed: %', SQLERRM USING ERRCODE = '08001',
                         HINT = 'Nothing was sent. `nowbridge check` tests the loop-back connection and says what it needs.';
                 END;
