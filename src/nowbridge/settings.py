@@ -11,6 +11,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 from urllib.parse import urlsplit
@@ -44,7 +45,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key_file: Annotated[
         str, Meta(description="The master key that seals credentials; a relative path counts from the home.")
     ] = "master.key"
-    health_port: Annotated[Port, Meta(description="Where a worker answers health checks, on 127.0.0.1 only.")] = 8765
+    health_host: Annotated[
+        str,
+        Meta(
+            description="The address on which a worker answers /health, /metrics and /hooks. Another one than 127.0.0.1 opens them to its network, without TLS: that is your decision; a proxy with https on this machine is the safer way."
+        ),
+    ] = "127.0.0.1"
+    health_port: Annotated[Port, Meta(description="The port for them.")] = 8765
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least serious lines that are logged.")
     ] = "info"
@@ -192,6 +199,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 _TEXTS: Final[Mapping[str, str]] = {
     "database_url": "a URL `postgresql://...`",
+    "health_host": "an IP address",
     "notify_webhook": "a URL `https://...`",
     "smtp_host": "a host name",
     "smtp_user": "a text",
@@ -334,6 +342,7 @@ def _refuse_password(url: str, file: Path) -> None:
 
 def _refuse_contradictions(settings: Settings) -> None:
     _refuse_lost_work(settings)
+    _refuse_bad_address(settings)
     _refuse_bad_channels(settings)
 
 
@@ -348,6 +357,13 @@ def _refuse_bad_channels(settings: Settings) -> None:
         raise _bad("smtp_host", "smtp_from or smtp_to is not set", "smtp_host together with smtp_from and smtp_to")
     if settings.smtp_host and settings.smtp_security == "none" and settings.smtp_host not in _LOCAL:
         raise _bad("smtp_security", "mails and password would travel in the clear", "starttls or tls")
+
+
+def _refuse_bad_address(settings: Settings) -> None:
+    try:
+        ip_address(settings.health_host)
+    except ValueError:
+        raise _bad("health_host", f"{settings.health_host!r} is no IP address", allowed("health_host")) from None
 
 
 def _refuse_lost_work(settings: Settings) -> None:

@@ -107,3 +107,12 @@ async def test_a_port_that_is_taken_is_an_error_with_words() -> None:
         listen(taken.getsockname()[1])
     assert refused.value.code == "health.port"
     assert "--health-port" in refused.value.hint
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+def test_it_listens_on_the_address_that_was_chosen_and_on_no_other(host: str) -> None:
+    with listen(0, host) as listener:
+        assert listener.getsockname()[0] == host
+        port = listener.getsockname()[1]
+        with listen(port, "127.0.0.3") as other:
+            assert other.getsockname()[1] == port

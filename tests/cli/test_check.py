@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+import psycopg
 import pytest
 
 from nowbridge.cli.check import cause_of
@@ -29,6 +32,24 @@ async def test_an_account_that_may_read_everything_passes(program: Program, acco
         "answered": "readable",
         "hint": "",
     }
+
+
+async def test_it_says_beforehand_whether_sql_writes_are_possible_and_what_an_administrator_runs(
+    program: Program, account: RunningServer, superuser_dsn: str, database_dsn: str
+) -> None:
+    await program.store_connection(account.url)
+    possible = program.run("check", "--json").json["sql_writes"]
+    assert possible == {"possible": True, "answered": None, "administrator_runs": None}
+    name = urlsplit(database_dsn).path.strip("/")
+    with psycopg.connect(superuser_dsn, dbname=name, autocommit=True) as superuser:
+        superuser.execute("DROP EXTENSION dblink CASCADE")
+        ran = program.run("check", "--json")
+        told = ran.json["sql_writes"]
+        assert (ran.code, told["possible"], told["answered"]) == (0, False, "the extension dblink is not installed")
+        shown = program.run("check")
+        assert "SQL writes are not possible" in shown.out + shown.err
+        superuser.execute(told["administrator_runs"])
+    assert program.run("check", "--json").json["sql_writes"]["possible"]
 
 
 @pytest.mark.req("H48", "H40", "S4")

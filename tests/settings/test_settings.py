@@ -91,6 +91,7 @@ def test_the_home_cannot_be_set_in_its_own_file(tmp_path: Path) -> None:
         ("key_file = 3", "a path"),
         ("database_url = 'mysql://h/d'", "a URL `postgresql://...`"),
         ("database_url = 3", "a URL `postgresql://...`"),
+        ("health_host = 3", "an IP address"),
         ("[page_rows]", "a whole number from 1 to 10000"),
     ],
 )
@@ -149,6 +150,15 @@ def test_times_that_would_lose_work_to_one_missed_heartbeat_are_refused(tmp_path
     refused = _refusal(_home(tmp_path, "".join(f"{key} = {value}\n" for key, value in values.items())))
     assert refused.code == "settings.value"
     assert name in refused.asked
+
+
+@pytest.mark.parametrize("host", ["everywhere", "localhost", "10.0.0", "http://10.0.0.1"])
+def test_to_listen_elsewhere_takes_an_address(tmp_path: Path, host: str) -> None:
+    assert load(_home(tmp_path)).health_host == "127.0.0.1"
+    assert load(_home(tmp_path) | {"NOWBRIDGE_HEALTH_HOST": "::1"}).health_host == "::1"
+    refused = _refusal(_home(tmp_path) | {"NOWBRIDGE_HEALTH_HOST": host})
+    assert refused.code == "settings.value"
+    assert "an IP address" in refused.hint
 
 
 def test_the_page_and_the_class_say_the_same() -> None:

@@ -1,5 +1,5 @@
-"""Serves an application on loopback inside a process that has other things to do: no signal handlers, no log of its
-own, and a port that is taken is an error with words.
+"""Serves an application inside a process that has other things to do: no signal handlers, no log of its own, and a port
+that is taken is an error with words. It listens on loopback unless an administrator decides otherwise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 from nowbridge.model.errors import Stop
 
-_HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 
 
 class _QuietServer(uvicorn.Server):
@@ -24,14 +24,14 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-def listen(port: int) -> socket.socket:
-    """A socket on loopback; port 0 takes a free one. Raises Stop `health.port`."""
+def listen(port: int, host: str = LOOPBACK) -> socket.socket:
+    """A socket on an IP address; port 0 takes a free one. Raises Stop `health.port`."""
     try:
-        return socket.create_server((_HOST, port))
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise Stop(
             "health.port",
-            asked=f"answer health checks on {_HOST}:{port}",
+            asked=f"answer health checks on {host} port {port}",
             answered=error.strerror or str(error),
             hint="Choose another port with --health-port or NOWBRIDGE_HEALTH_PORT.",
         ) from error

@@ -30,8 +30,9 @@ def adopt(
     reads every row of every table, takes what the instance has, also where our version is newer, and deletes what it has
     not. When all is equal the connection goes on. It may be repeated.
 
-    If the connection leads to the wrong instance, mend the address instead: nothing was changed. Exit code 1: not equal
-    yet; the connection stays stopped.
+    If the address only led to the wrong instance for a while (a name server, a proxy), mend that first: nothing was
+    changed, and this command then finds little to do. The address itself of a connection with tables is not changed; an
+    instance that has moved gets a connection of its own. Exit code 1: not equal yet; the connection stays stopped.
     """
     settings = settings_of(context)
     if not yes:

@@ -5,6 +5,7 @@ Three kinds of trouble are told apart, because three different people mend them:
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from nowbridge.servicenow.identity import Introduction
     from nowbridge.servicenow.rights import Probe, Right
     from nowbridge.settings import Settings
+    from nowbridge.store.database import Connection, Database
 
 EXAMPLES = examples(
     "nowbridge check",
@@ -48,9 +50,18 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class SqlWrites:
+    """Whether this Postgres lets SQL users write. `obstacle` is empty when it does; `script` is what mends it."""
+
+    obstacle: str
+    script: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     connection: str
     url: str
+    sql_writes: SqlWrites
     introduction: Introduction | None
     sign_in: Look
     looks: tuple[Look, ...]
@@ -87,6 +98,9 @@ def check(
     says what came back, whether the credentials, the account's roles or the network are at fault, why it is needed and
     what to do. With --script, an administrator of the instance gets a background script to look at and run: it makes
     a role and the read rules that are missing, and nothing else. Exit code 1 if any table fails.
+
+    It also says whether your Postgres lets SQL users write (`nowbridge sql-user`), and what its administrator has to run
+    if not; nothing else depends on that.
     """
     from nowbridge.cli import screen
 
@@ -112,6 +126,7 @@ async def _check(settings: Settings, name: str | None, preset: str | None) -> Re
     from nowbridge.store import tables
 
     async with open_database(settings) as database, database.transaction() as session:
+        writes = await _sql_writes(database, session)
         row = await wiring.only_connection(session, name)
         replicated = {t.source: layout_of(t).fetched for t in await tables.all_of(session, row.id)}
     wanted = replicated
@@ -122,7 +137,7 @@ async def _check(settings: Settings, name: str | None, preset: str | None) -> Re
         try:
             introduction = await identity.introduce(instance, user_name=row.username, now=wiring.now)
         except NowbridgeError as error:
-            return Report(row.name, row.url, None, _failed("", error), ())
+            return Report(row.name, row.url, writes, None, _failed("", error), ())
         probes = {
             table: await probe(instance, table, wanted.get(table, ()), METADATA.get(table, _COPIED))
             for table in dict.fromkeys([*METADATA, *wanted])
@@ -130,7 +145,14 @@ async def _check(settings: Settings, name: str | None, preset: str | None) -> Re
     looks = tuple(_look(table, found) for table, found in probes.items())
     rights = tuple(right for found in probes.values() for right in found.rights)
     user = introduction.user.user_name
-    return Report(row.name, row.url, introduction, Look("", "", None, "signed in", ""), looks, user, rights)
+    return Report(row.name, row.url, writes, introduction, Look("", "", None, "signed in", ""), looks, user, rights)
+
+
+async def _sql_writes(database: Database, session: Connection) -> SqlWrites:
+    from nowbridge.store import loopback
+
+    obstacle = await asyncio.to_thread(loopback.obstacle, database.dsn)
+    return SqlWrites(obstacle or "", loopback.administrators_script(session.info.user) if obstacle else "")
 
 
 def _look(table: str, found: Probe) -> Look:
@@ -189,6 +211,11 @@ def _as_json(report: Report) -> dict[str, object]:
         "account": introduction_facts(report.introduction) if report.introduction else None,
         "tables": [{"table": look.table, "total": look.total, **_look_as_json(look)} for look in report.looks],
         "rights": [dataclasses.asdict(right) for right in report.rights],
+        "sql_writes": {
+            "possible": not report.sql_writes.obstacle,
+            "answered": report.sql_writes.obstacle or None,
+            "administrator_runs": report.sql_writes.script or None,
+        },
     }
 
 
@@ -229,5 +256,8 @@ def _show(report: Report) -> None:
             screen.say(f"{right.table}.{right.column}: {right.answered}. {right.why} {right.fix}", "yellow")
     for warning in report.introduction.warnings:
         screen.say(f"Note: {warning}", "yellow")
+    if report.sql_writes.obstacle:
+        screen.say(f"SQL writes are not possible in this Postgres: {report.sql_writes.obstacle}.", "yellow")
+        screen.say(f"For them a superuser runs once, in this database:\n{report.sql_writes.script}")
     failed = sum(not look.ok for look in report.looks)
     out.print(f"{failed} of {len(report.looks)} tables failed" if failed else "All tables can be read.")

@@ -65,7 +65,8 @@ def serve(
     """Answer only: /health, /metrics, and /hooks, where instances tell of changes (`nowbridge hooks`). No worker.
 
     Hints are kept in the database until a worker reads them, so this may run where the instance can reach it and workers
-    somewhere else. It listens on 127.0.0.1; a proxy in front of it brings https, and passes on /hooks/ alone.
+    somewhere else. It listens on 127.0.0.1; a proxy in front of it brings https, and passes on /hooks/ alone. The setting
+    health_host lets it listen elsewhere, which opens all three to that network: that is for the administrator to decide.
     """
     settings = settings_of(context)
     port = settings.health_port if health_port is None else health_port
@@ -102,14 +103,18 @@ async def _up(settings: Settings, port: int, log: Format, *, work: bool = True) 
 
     logs.configure(settings.log_level, log)
     stop = asyncio.Event()
-    listener = listen(port)
+    listener = listen(port, settings.health_host)
     with listener, stop_on_signals(stop), _started_database(settings):
         dsn = await asyncio.to_thread(wiring.find_database, settings, upgrade=True)
         async with Database(dsn) as database:
-            where = f"http://127.0.0.1:{listener.getsockname()[1]}/health"
-            screen.say(f"Nowbridge is up: {where} answers health checks. Ctrl-C stops it.")
+            screen.say(f"Nowbridge is up: {_address(listener)}/health answers health checks. Ctrl-C stops it.")
             await _together(_parts(settings, database, listener, stop, work=work), stop)
     screen.say("Stopped.")
+
+
+def _address(listener: socket.socket) -> str:
+    host, port, *_ = listener.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _parts(
