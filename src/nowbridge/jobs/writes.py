@@ -47,9 +47,17 @@ class Writes:
     clock: Clock
     settings: WriteSettings
     handed_over: asyncio.Event = field(default_factory=asyncio.Event)
+    _writers: dict[int, Writer] = field(default_factory=dict)
     _running: dict[asyncio.Task[None], write_log.Entry] = field(default_factory=dict)
 
     def writer(self, replica: Replica) -> Writer:
+        """The connection's writer, which remembers its tables; a new one where the connection was opened anew."""
+        held = self._writers.get(replica.connection_id)
+        if held is None or held.instance is not replica.instance:
+            held = self._writers[replica.connection_id] = self._new_writer(replica)
+        return held
+
+    def _new_writer(self, replica: Replica) -> Writer:
         return Writer(
             self.database,
             replica.instance,

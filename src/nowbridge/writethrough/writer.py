@@ -23,39 +23,24 @@ from nowbridge.model.plan import Operation, Plan, Refusal, Step
 from nowbridge.replica import rows
 from nowbridge.replica.labels import Labeller
 from nowbridge.replica.layout import Layout
-from nowbridge.replica.spec import Clock, layout_of
+from nowbridge.replica.spec import Clock
 from nowbridge.servicenow import query as queries
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.store import hints, write_log, write_tables
-from nowbridge.store import tables as table_store
-from nowbridge.store.database import Database
+from nowbridge.store.database import Connection, Database
 from nowbridge.store.leases import Holder
-from nowbridge.store.tables import TableRow
 from nowbridge.store.write_log import End, Entry
 from nowbridge.transport.budget import Purpose
 from nowbridge.transport.purpose import calling_for
 from nowbridge.writethrough import guard
-from nowbridge.writethrough.collected import Change, Column, Unwritable, WritableTable, plan_of
+from nowbridge.writethrough.collected import Change, Unwritable, plan_of
+from nowbridge.writethrough.places import Place, Places
 
 MOST_ROWS = 10_000
 """Records that one transaction may write, unless the setting says otherwise."""
 MOST_DELETES = 100
 """Records that it may delete without saying that they are meant."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A replica table that writes know."""
-
-    row: TableRow
-    layout: Layout
-    table: WritableTable
-    references: Mapping[str, str]
-
-    @property
-    def fetched(self) -> tuple[str, ...]:
-        return self.layout.fetched
 
 
 @dataclass(slots=True)
@@ -71,6 +56,10 @@ class Writer:
     manner: Manner = field(default_factory=Manner)
     most_rows: int = MOST_ROWS
     most_deletes: int = MOST_DELETES
+    places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.places = Places(self.database, self.connection_id)
 
     async def carry_out(self, entry: Entry) -> None:
         """Take one claimed write to its end, or to unknown, and note that."""
@@ -88,14 +77,14 @@ class Writer:
                 return End("refused", refusal=guard.not_reached(error))
 
     async def _carried_out(self, entry: Entry) -> End:
-        places = await self._places()
+        places, stamp = await self.places.current(entry.role)
         changes = [Change(*change) for change in entry.changes]
         plan = plan_of(changes, {place.table.id: place.table for place in places.values()})
         holders = await self._holders(plan, places)
         plan = Plan(tuple(_addressed(step, holders[step.sys_id]) for step in plan.steps))
         if entry.mode == "undo":
             plan = _settable(plan, holders)
-        plan = await self._stamped(plan, entry, holders)
+        plan = Plan(tuple(_stamp(step, stamp, holders[step.sys_id][0]) for step in plan.steps)) if stamp else plan
         limits = guard.Limits(self.most_rows, None if entry.confirmed else self.most_deletes)
         refusal = guard.check(plan, {s: found[0].table for s, found in holders.items()}, limits)
         refusal = refusal or await self._missing_reference(plan, holders)
@@ -126,7 +115,7 @@ class Writer:
         taken back.
         """
         steps = steps_of(entry)
-        holders = await self._holders(Plan(steps), await self._places())
+        holders = await self._holders(Plan(steps), (await self.places.current())[0])
         found = await self._delivery(holders).trace(steps)
         there = [one for one in found if one is not None]
         if len(there) == len(found):
@@ -142,7 +131,7 @@ class Writer:
     async def take_back(self, entry: Entry) -> Literal["reverted", "kept"]:
         """Take an accepted write back, as far as nobody has changed the records since."""
         steps = steps_of(entry)
-        holders = await self._holders(Plan(steps), await self._places())
+        holders = await self._holders(Plan(steps), (await self.places.current())[0])
         return "reverted" if await self._send_back(steps, holders) else "kept"
 
     async def _send_back(self, steps: Sequence[Step], holders: Mapping[str, Sequence[Place]]) -> bool:
@@ -171,33 +160,7 @@ class Writer:
     def look_after(self) -> timedelta:
         return timedelta(seconds=self.manner.longest)
 
-    async def _stamped(self, plan: Plan, entry: Entry, holders: Mapping[str, Sequence[Place]]) -> Plan:
-        """The plan with the user's stamp on every record that is created or changed, where the table has the column."""
-        async with self.database.transaction() as connection:
-            stamp = await write_tables.stamp_of(connection, entry.role)
-        return Plan(tuple(_stamp(step, stamp, holders[step.sys_id][0]) for step in plan.steps)) if stamp else plan
-
     # -- what there is -------------------------------------------------------------------------------------------
-
-    async def _places(self) -> dict[int, Place]:
-        async with self.database.session() as connection:
-            every = await table_store.all_of(connection, self.connection_id)
-            columns = await write_tables.columns(connection, self.connection_id)
-        places = {}
-        for row in every:
-            layout = layout_of(row)
-            types = {column.name: column.pg_type for column in layout.columns}
-            mine = [column for column in columns if column.table_id == row.id and column.name in types]
-            table = WritableTable(
-                row.id,
-                (row.source, *layout.ancestors),
-                {
-                    c.name: Column(c.name, c.source, types[c.name], c.journal, c.read_only, c.mandatory, c.max_length)
-                    for c in mine
-                },
-            )
-            places[row.id] = Place(row, layout, table, {c.source: c.reference for c in mine if c.reference})
-        return places
 
     async def _holders(self, plan: Plan, places: Mapping[int, Place]) -> dict[str, list[Place]]:
         """The replica tables in which each record stands, or is going to stand, deepest class first."""
@@ -206,17 +169,10 @@ class Writer:
             for step in plan.steps:
                 own = next(place for place in places.values() if place.row.source == step.table)
                 holders[step.sys_id] = [p for p in places.values() if p.row.source in own.table.lineage]
-            below = {
-                place.row.id: [
-                    step.sys_id
-                    for step in plan.steps
-                    if step.operation is not Operation.CREATE and step.table in place.table.lineage[1:]
-                ]
-                for place in places.values()
-            }
-            for table_id, sys_ids in below.items():
-                place = places[table_id]
-                for sys_id in await write_tables.held(connection, place.row.relation, sys_ids):
+            for place in places.values():
+                above = place.table.lineage[1:]
+                kept = [s for s in plan.steps if s.operation is not Operation.CREATE and s.table in above]
+                for sys_id in await _held_in(connection, place, kept):
                     holders[sys_id].append(place)
         for found in holders.values():
             found.sort(key=lambda place: -len(place.table.lineage))
@@ -324,6 +280,12 @@ def _settable(plan: Plan, holders: Mapping[str, Sequence[Place]]) -> Plan:
         base = tuple(pair for pair in step.base if pair[0] not in fixed or step.operation is Operation.DELETE)
         steps.append(Step(step.operation, step.table, step.sys_id, fields, base))
     return Plan(tuple(steps))
+
+
+async def _held_in(connection: Connection, place: Place, steps: Sequence[Step]) -> set[str]:
+    if not steps:
+        return set()
+    return await write_tables.held(connection, place.row.relation, [step.sys_id for step in steps])
 
 
 def _stamp(step: Step, stamp: Mapping[str, str], place: Place) -> Step:

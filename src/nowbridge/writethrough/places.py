@@ -1,0 +1,61 @@
+"""The replica tables that one connection's writes can touch, as a writer remembers them: read again when a table, its
+columns or its triggers changed, which one short query per write tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nowbridge.replica.layout import Layout
+from nowbridge.replica.spec import layout_of
+from nowbridge.store import tables as table_store
+from nowbridge.store import write_tables
+from nowbridge.store.database import Database
+from nowbridge.store.tables import TableRow
+from nowbridge.store.write_tables import ColumnRow
+from nowbridge.writethrough.collected import Column, WritableTable
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A replica table that writes know. `references` is the table that each reference column points at."""
+
+    row: TableRow
+    layout: Layout
+    table: WritableTable
+    references: Mapping[str, str]
+
+    @property
+    def fetched(self) -> tuple[str, ...]:
+        return self.layout.fetched
+
+
+@dataclass(slots=True)
+class Places:
+    database: Database
+    connection_id: int
+    _made_for: tuple[tuple[int, int, int | None], ...] = ()
+    _held: dict[int, Place] = field(default_factory=dict)
+
+    async def current(self, role: str = "") -> tuple[dict[int, Place], dict[str, str]]:
+        """By table id; and the stamp of this SQL user."""
+        async with self.database.session() as connection:
+            made_for, stamp = await write_tables.standing(connection, self.connection_id, role)
+            if made_for != self._made_for:
+                every = await table_store.all_of(connection, self.connection_id)
+                columns = await write_tables.columns(connection, self.connection_id)
+                self._held = {row.id: _place(row, columns) for row in every}
+                self._made_for = made_for
+        return self._held, stamp
+
+
+def _place(row: TableRow, columns: list[ColumnRow]) -> Place:
+    layout = layout_of(row)
+    types = {column.name: column.pg_type for column in layout.columns}
+    mine = [column for column in columns if column.table_id == row.id and column.name in types]
+    made = {
+        c.name: Column(c.name, c.source, types[c.name], c.journal, c.read_only, c.mandatory, c.max_length) for c in mine
+    }
+    table = WritableTable(row.id, (row.source, *layout.ancestors), made)
+    return Place(row, layout, table, {c.source: c.reference for c in mine if c.reference})
