@@ -225,16 +225,23 @@ BEGIN
             v_pause := least(v_pause * 1.15, CASE WHEN clock_timestamp() < v_begun + interval '1 s' THEN 0.01 ELSE 0.05 END);
             IF clock_timestamp() > v_until THEN
                 v_why := 'The time for it is over';
+            ELSE
+                SELECT state INTO v_state FROM nowbridge_dblink.dblink('nowbridge_loopback',
+                    format('SELECT nowbridge.write_state(%s)', v_id)) AS stands(state text);
             END IF;
         EXCEPTION WHEN query_canceled THEN
             v_why := 'Canceled on request';
         END;
         IF v_why IS NOT NULL THEN
-            SELECT state INTO v_state FROM nowbridge_dblink.dblink('nowbridge_loopback',
-                format('SELECT nowbridge.abandon_write(%s)', v_id)) AS left_in(state text);
-        ELSE
-            SELECT state INTO v_state FROM nowbridge_dblink.dblink('nowbridge_loopback',
-                format('SELECT nowbridge.write_state(%s)', v_id)) AS stands(state text);
+            BEGIN
+                SELECT state INTO v_state FROM nowbridge_dblink.dblink('nowbridge_loopback',
+                    format('SELECT nowbridge.abandon_write(%s)', v_id)) AS left_in(state text);
+            EXCEPTION WHEN OTHERS THEN -- the cancel came in the middle of an answer
+                PERFORM nowbridge_dblink.dblink_disconnect('nowbridge_loopback');
+                PERFORM nowbridge_dblink.dblink_connect('nowbridge_loopback', 'nowbridge_loopback');
+                SELECT state INTO v_state FROM nowbridge_dblink.dblink('nowbridge_loopback',
+                    format('SELECT nowbridge.abandon_write(%s)', v_id)) AS left_in(state text);
+            END;
         END IF;
         EXIT WHEN v_why IS NOT NULL OR v_state NOT IN ('new', 'taken', 'sent');
     END LOOP;
