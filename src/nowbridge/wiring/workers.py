@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 
 from nowbridge.api.hooks import Receiver
@@ -21,6 +22,8 @@ from nowbridge.wiring.credentials import opened, opened_secret
 from nowbridge.wiring.replicas import instance_of, new_holder, open_replica, own_in_flight
 from nowbridge.writethrough.enable import enable_writes
 from nowbridge.writethrough.settling import OnAbort
+
+_LOOK_EVERY = 0.05  # seconds
 
 
 def duties_of(settings: Settings) -> Duties:
@@ -72,8 +75,20 @@ async def undo_write(settings: Settings, database: Database, write_id: int) -> E
             await replica.replica.read_hints()
         finally:
             await replica.close()
-    async with database.transaction() as connection:
-        return (await write_log.latest(connection, limit=1, only=write_id))[0]
+    return await _undone(database, write_id, within=settings.write_longest_seconds + settings.lease_seconds)
+
+
+async def _undone(database: Database, write_id: int, *, within: float) -> Ended:
+    """The undo of a write when it has ended and is settled: a worker that runs may have been quicker to take it. As it
+    stands when that takes longer than `within` seconds.
+    """
+    last = time.monotonic() + within
+    while True:
+        async with database.transaction() as connection:
+            found = (await write_log.latest(connection, limit=1, only=write_id))[0]
+        if found.settled is not None or time.monotonic() > last:
+            return found
+        await asyncio.sleep(_LOOK_EVERY)
 
 
 def write_settings_of(settings: Settings) -> WriteSettings:
