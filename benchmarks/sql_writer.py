@@ -11,9 +11,9 @@ import sys
 import time
 from datetime import timedelta
 
-from psycopg import AsyncConnection
-
 from nowbridge import wiring
+from nowbridge.jobs.listening import hear
+from nowbridge.jobs.writes import Writes, WriteSettings
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Pace
 from nowbridge.servicenow.auth import Basic
@@ -24,7 +24,6 @@ from nowbridge.store.leases import Holder
 from nowbridge.store.write_log import Entry
 from nowbridge.transport.client import Client, Limits
 from nowbridge.transport.messages import Request, Response
-from nowbridge.writethrough.settling import Settler
 from nowbridge.writethrough.writer import Writer
 
 
@@ -41,34 +40,49 @@ class TimedClient(Client):
             self.seconds += time.perf_counter() - begun
 
 
+class TimedWrites(Writes):
+    """A worker's writes, each of which tells what its requests took."""
+
+    async def carried_out(self, writer: Writer, entry: Entry) -> None:
+        client = writer.instance._client  # noqa: SLF001 - the only way to the clock of its requests
+        assert isinstance(client, TimedClient)
+        before = client.seconds
+        await super().carried_out(writer, entry)
+        print(entry.id, client.seconds - before, flush=True)
+
+
 async def work(url: str, dsn: str, connection_id: int) -> None:
     client = TimedClient(
         url, limits=Limits(), sleep=asyncio.sleep, monotonic=time.monotonic, random=random.Random(1).random
     )
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with Database(dsn) as database, await AsyncConnection.connect(dsn, autocommit=True) as listening:
+    async with Database(dsn) as database:
         instance = Instance(client, Basic("admin", "admin"), now=wiring.now)
         holder = Holder("bench-writer", timedelta(minutes=10))
-        labeller = Replica(database, instance, connection_id, holder, Pace(), wiring.now).labeller
-        writer = Writer(database, instance, connection_id, holder, labeller, wiring.now)
-        settler = Settler(writer)
-        await listening.execute(f"LISTEN {write_log.CHANNEL}")
+        replica = Replica(database, instance, connection_id, holder, Pace(), wiring.now)
+        writes = TimedWrites(database, holder, wiring.now, WriteSettings())
+        heard = asyncio.create_task(hear(dsn, {write_log.CHANNEL: writes.handed_over}, stop))
+        settling = asyncio.create_task(_settle(writes, replica, stop))
         print("ready", flush=True)
         while not stop.is_set():
-            async with database.transaction() as connection:
-                entries = await write_log.claim(connection, connection_id, holder, now=wiring.now(), limit=50)
-            await asyncio.gather(*(carry_out(writer, client, entry) for entry in entries))
-            await settler.settle()
-            async for _ in listening.notifies(timeout=0.5, stop_after=1):
-                pass
+            if not await writes.carry([replica]):
+                await _either(writes.handed_over, stop)
+        await asyncio.gather(heard, settling, writes.end())
     await client.close()
 
 
-async def carry_out(writer: Writer, client: TimedClient, entry: Entry) -> None:
-    before = client.seconds
-    await writer.carry_out(entry)
-    print(entry.id, client.seconds - before, flush=True)
+async def _settle(writes: Writes, replica: Replica, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        await writes.settle([replica])
+        await _either(stop, stop, timeout=0.5)
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of the wait itself
+    waiting = [asyncio.create_task(event.wait()) for event in {one, other}]
+    await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 if __name__ == "__main__":

@@ -81,13 +81,14 @@ class Writes:
                 )
             writer = self.writer(replica)
             for entry in entries:
-                task = asyncio.create_task(self._carry_out(writer, entry))
+                task = asyncio.create_task(self.carried_out(writer, entry))
                 self._running[task] = entry
                 task.add_done_callback(self._running.pop)
             begun = begun or bool(entries)
         return begun
 
-    async def _carry_out(self, writer: Writer, entry: write_log.Entry) -> None:
+    async def carried_out(self, writer: Writer, entry: write_log.Entry) -> None:
+        """One write, to its end."""
         try:
             await writer.carry_out(entry)
         except NowbridgeError as error:  # the database went away: the lease runs out and another takes it
