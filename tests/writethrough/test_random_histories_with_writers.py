@@ -94,7 +94,7 @@ class History:
 
     def break_something(self) -> None:
         kind = self.chance.choice(KINDS)
-        method = self.chance.choice([None, "PATCH", "POST", "GET", "DELETE"])
+        method = self.chance.choice(["", "PATCH", "POST", "GET", "DELETE"])
         rule = FaultRule(kind=kind, method=method, table="incident", count=self.chance.randint(1, 3))
         if kind == "status":
             rule = FaultRule(kind=kind, method=method, table="incident", count=1, status=self.chance.choice([429, 503]))
@@ -113,7 +113,9 @@ class History:
     async def write(self) -> None:
         client = await self.writing.connect()
         held = [row[0] for row in await self.bench.rows("SELECT sys_id FROM incident ORDER BY sys_id")]
-        statements, texts, notes = [], [], []
+        statements: list[tuple[str, tuple[object, ...]]] = []
+        texts: list[str] = []
+        notes: list[str] = []
         for _ in range(self.chance.randint(1, 3)):
             kind = self.chance.choice(["update", "update", "update", "insert", "delete", "note"])
             some = sorted(self.chance.sample(held, min(len(held), self.chance.randint(1, 3))))
@@ -260,7 +262,6 @@ def assert_nothing_twice(history: History, changes: dict[tuple[str, str], list[s
     knows of no second create, and what a client was told to have failed without a trace has left none.
     """
     failed = {text for told in history.told if told.sqlstate for text in told.texts}
-    assert changes, "the instance keeps no journal of writes"
     for (sys_id, text), before in changes.items():
         again = [old for old in before[1:] if old not in failed]
         assert not again, (sys_id, text, before)

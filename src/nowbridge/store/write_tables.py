@@ -53,6 +53,18 @@ async def held(connection: Connection, relation: Relation, sys_ids: Sequence[str
     return {row[0] for row in await cursor.fetchall()}
 
 
+async def forget_version(connection: Connection, relation: Relation, sys_id: str) -> None:
+    """Let whatever version is read next win, unless a client holds the row."""
+    table = relation.identifier
+    await connection.execute(
+        sql.SQL(
+            "UPDATE {table} SET sys_mod_count = NULL, sys_updated_on = NULL WHERE sys_id ="
+            " (SELECT sys_id FROM {table} WHERE sys_id = %s FOR NO KEY UPDATE SKIP LOCKED)"
+        ).format(table=table),
+        (sys_id,),
+    )
+
+
 async def current(connection: Connection, relation: Relation, sys_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """These rows as JSON, by sys_id."""
     cursor = await connection.execute(

@@ -153,7 +153,12 @@ class Writer:
             hints.Told(step.table, step.sys_id, step.table, None, None, deleted=step.operation is Operation.DELETE)
             for step in steps_of(entry)
         ]
+        deleted = Plan(tuple(step for step in steps_of(entry) if step.operation is Operation.DELETE))
+        holders = await self._holders(deleted, (await self.places.current())[0])
         async with self.database.transaction() as connection:
+            for sys_id, places in holders.items():
+                for place in places:  # a deletion that was taken back is a new record, whose versions begin anew
+                    await write_tables.forget_version(connection, place.row.relation, sys_id)
             await hints.add(connection, self.connection_id, told, now=self.clock())
 
     @property
