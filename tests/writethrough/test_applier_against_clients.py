@@ -174,19 +174,25 @@ async def test_a_rename_passes_over_the_held_row_and_comes_back(writing: Writing
     assert shown == [("Another Name",)] * 3
 
 
+async def by_poll(writing: Writing) -> None:
+    await writing.bench.catch_up()
+
+
+async def by_hint(writing: Writing) -> None:
+    await hint(writing, *(row["sys_id"] for row in writing.stored("incident")))
+    await writing.bench.replica.read_hints()
+
+
+BRING = {"poll": by_poll, "hint": by_hint}
+
+
 @pytest.mark.parametrize("brought_by", ["poll", "hint"])
 async def test_the_echo_of_a_create_that_is_not_committed_holds_nobody_up(writing: Writing, brought_by: str) -> None:
-    async with await writing.connect() as client:
-        statement = "INSERT INTO incident (short_description) VALUES ('new here')"
-        async with waiting_at_commit(writing, client, statement):
-            writing.change_in_servicenow(writing.ids[0], short_description="changed there")
-            async with asyncio.timeout(5):
-                if brought_by == "poll":
-                    await writing.bench.catch_up()
-                else:
-                    await hint(writing, *(row["sys_id"] for row in writing.stored("incident")))
-                    await writing.bench.replica.read_hints()
-            assert await texts(writing) == ["changed there", "no 1", "no 2"]
+    statement = "INSERT INTO incident (short_description) VALUES ('new here')"
+    async with await writing.connect() as client, waiting_at_commit(writing, client, statement):
+        writing.change_in_servicenow(writing.ids[0], short_description="changed there")
+        await asyncio.wait_for(BRING[brought_by](writing), timeout=5)
+        assert await texts(writing) == ["changed there", "no 1", "no 2"]
     assert sorted(map(str, await texts(writing))) == ["changed there", "new here", "no 1", "no 2"]
     before = await writing.rows()
     await read_deferred(writing)
