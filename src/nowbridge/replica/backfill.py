@@ -13,6 +13,7 @@ from datetime import datetime
 
 from nowbridge.model.errors import LostLease, NowbridgeError
 from nowbridge.replica.apply import TableLoader
+from nowbridge.replica.page_size import PageSize
 from nowbridge.replica.spec import Clock, Pace
 from nowbridge.servicenow import query as queries
 from nowbridge.servicenow import tables as source
@@ -65,10 +66,11 @@ class Backfill:
 
     async def _read(self, lease: ShardLease, loader: TableLoader) -> int:
         base = queries.parse(loader.row.query)
+        size = PageSize.first(self.pace.page_rows, lease.failures)
         sweep = (
-            IdSweep.resume(base, lease.position, self.pace.page_rows)
+            IdSweep.resume(base, lease.position, size.rows)
             if lease.position is not None
-            else IdSweep(base, lease.low, lease.high, self.pace.page_rows)
+            else IdSweep(base, lease.low, lease.high, size.rows)
         )
         decoder = PageDecoder(loader.layout.fetched)
         total = 0
@@ -77,8 +79,10 @@ class Backfill:
             while not self.stopping() and (request := sweep.next_request()) is not None:
                 answer = await source.read_page(self.instance, loader.row.source, request, loader.layout.fetched)
                 page, count = decoder.decode(answer.body), answer.total_count
+                size = size.after(page.rows, len(answer.body), answer.elapsed)
                 del answer  # megabytes, which need not wait for the page to be written
                 sweep.received(page.ids, None, page.rows, count)
+                sweep.page_size = size.rows
                 if writing is not None:
                     await writing
                 writing = asyncio.create_task(

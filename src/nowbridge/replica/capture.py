@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from nowbridge.model.errors import LostLease, NowbridgeError, Park, Retry, Stop
 from nowbridge.replica.apply import TableLoader
+from nowbridge.replica.page_size import PageSize
 from nowbridge.replica.spec import Clock, Pace
 from nowbridge.replica.versions import versions_of
 from nowbridge.servicenow import query as queries
@@ -66,9 +67,9 @@ class Capture:
     async def _poll(self, lease: StreamLease, loader: TableLoader) -> Pass:
         asked_at = await self.instance.server_now()
         hi = max(lease.cursor_time, asked_at.replace(microsecond=0) - self.pace.safety_lag)
-        sweep = ChangeSweep(
-            queries.parse(loader.row.query), Cursor(lease.cursor_time, lease.cursor_id), hi, self.pace.page_rows
-        )
+        size = PageSize.first(self.pace.page_rows, lease.failures)
+        cursor = Cursor(lease.cursor_time, lease.cursor_id)
+        sweep = ChangeSweep(queries.parse(loader.row.query), cursor, hi, size.rows)
         decoder = PageDecoder(loader.layout.fetched)
         seen = changed = calls = 0
         while (request := sweep.next_request()) is not None:
@@ -76,6 +77,8 @@ class Capture:
             page = await asyncio.to_thread(decoder.decode, answer.body)
             last = page.column("sys_updated_on")[-1] if page.rows else None
             sweep.received(page.ids, last, page.rows, answer.total_count)
+            size = size.after(page.rows, len(answer.body), answer.elapsed)
+            sweep.page_size = size.rows
             calls += 1
             if page.rows:
                 changed += await self._apply(lease, loader, page, sweep.cursor, calls)
