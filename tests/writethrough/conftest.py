@@ -109,7 +109,20 @@ class Writing:
 
     async def more_incidents(self, number: int) -> None:
         """So many incidents beside those that are there, here and in the twin."""
-        self.ids = self.bench.make_incidents(number, state="1", category="inquiry")
+        self.ids = [f"{at:08x}{'e' * 24}" for at in range(number)]
+        self.bench.twin.instance.load(
+            "incident",
+            [
+                {
+                    "sys_id": key,
+                    "number": f"INC{100 + at:07}",
+                    "short_description": f"more {at}",
+                    "state": "1",
+                    "category": "inquiry",
+                }
+                for at, key in enumerate(self.ids)
+            ],
+        )
         await self.bench.catch_up()
         held = await self.bench.rows("SELECT sys_id FROM incident")
         assert {row[0] for row in held} >= set(self.ids)

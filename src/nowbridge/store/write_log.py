@@ -191,7 +191,8 @@ async def finish(connection: Connection, entry: Entry, end: End, *, now: datetim
         "UPDATE nowbridge.write_log SET state = %(state)s, ended_at = %(now)s, outcome = coalesce(%(outcome)s, outcome),"
         "  answer = %(answer)s, sqlstate = %(sqlstate)s, message = %(message)s, detail = %(detail)s, hint = %(hint)s,"
         "  lease_until = NULL, look_at = %(look_at)s,"
-        "  settled = CASE WHEN %(state)s IN ('refused', 'abandoned') OR mode = 'plan' THEN 'nothing' ELSE settled END"
+        "  settled = CASE WHEN mode = 'plan' OR %(state)s IN ('refused', 'abandoned') AND sent_at IS NULL"
+        "    THEN 'nothing' ELSE settled END"
         " WHERE id = %(id)s AND epoch = %(epoch)s AND state IN ('taken', 'sent', 'unknown')",
         {
             "id": entry.id,
@@ -212,28 +213,33 @@ async def finish(connection: Connection, entry: Entry, end: End, *, now: datetim
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """An accepted write of which it is not noted yet whether the client's transaction was committed. `status` is
+    """A write that was sent, of which it is not noted yet how client and ServiceNow came to agree. `status` is
     `pg_xact_status`; NULL for one that is too old to tell. `marked`: the part of the transaction that made it stands.
+    `fates` are those of its steps; `touched`: a step of it was written, be it that it was taken back.
     """
 
     entry: Entry
     status: str | None
     marked: bool
+    fates: list[str]
+    touched: bool
 
 
 async def unsettled(connection: Connection, connection_id: int, *, limit: int = 100) -> list[Unsettled]:
-    """Accepted writes whose client's transaction has ended; locked, so that one writer settles each."""
+    """Writes that were sent and whose client's transaction has ended; locked, so that one writer settles each."""
     async with connection.cursor() as cursor:
         await cursor.execute(
             f"SELECT {_COLUMNS}, CASE WHEN client_xid IS NULL THEN 'committed' ELSE pg_xact_status(client_xid) END,"
-            "  client_xid IS NULL OR EXISTS (SELECT FROM nowbridge.write_marker m WHERE m.write_id = w.id)"
-            " FROM nowbridge.write_log w WHERE settled IS NULL AND state = 'done' AND connection_id = %s"
+            "  client_xid IS NULL OR EXISTS (SELECT FROM nowbridge.write_marker m WHERE m.write_id = w.id),"
+            "  ARRAY(SELECT o->>'fate' FROM jsonb_array_elements(w.outcome) o),"
+            "  EXISTS (SELECT FROM jsonb_array_elements(w.outcome) o WHERE o->>'version' IS NOT NULL OR o->>'fate' <> 'refused')"
+            " FROM nowbridge.write_log w WHERE settled IS NULL AND state IN ('done', 'refused') AND connection_id = %s"
             "  AND (client_xid IS NULL OR pg_xact_status(client_xid) IS DISTINCT FROM 'in progress')"
             " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
             (connection_id, limit),
         )
         found = await cursor.fetchall()
-    return [Unsettled(Entry(*row[:-2]), row[-2], row[-1]) for row in found]
+    return [Unsettled(Entry(*row[:-4]), *row[-4:]) for row in found]
 
 
 async def settle(connection: Connection, write_id: int, settled: Settled, *, outcome: object = None) -> None:

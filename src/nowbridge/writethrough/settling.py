@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from nowbridge.delivery.deliver import Fate
 from nowbridge.model.errors import NowbridgeError
 from nowbridge.store import write_log
 from nowbridge.store.write_log import End, Entry, Settled, Unsettled
@@ -30,9 +31,10 @@ class Settler:
     on_abort: OnAbort = OnAbort.REVERT
 
     async def settle(self) -> int:
-        """Settle every accepted write whose transaction has ended. Returns how many."""
+        """Settle every write that was sent and whose transaction has ended. Returns how many."""
         async with self.writer.database.transaction() as connection:
-            found = await write_log.unsettled(connection, self.writer.connection_id)
+            every = await write_log.unsettled(connection, self.writer.connection_id)
+            found = [one for one in every if one.entry.state == "done"]
             done = [one for one in found if one.status == "committed" and one.marked]
             for one in done:
                 await write_log.settle(connection, one.entry.id, "committed")
@@ -42,7 +44,20 @@ class Settler:
             await self.writer.bring_in(one.entry)
         for one in lost:
             await self._settle_lost(one)
-        return len(found)
+        for one in every:
+            if one.entry.state == "refused":
+                await self._settle_refused(one)
+        return len(every)
+
+    async def _settle_refused(self, one: Unsettled) -> None:
+        """ServiceNow refused a part. What it had taken before was taken back, as far as it allowed, and has new versions:
+        the replica reads it again, which it could not while the client still held the rows.
+        """
+        if one.touched:
+            await self.writer.bring_in(one.entry)
+        settled: Settled = "kept" if Fate.KEPT in one.fates else "reverted" if one.touched else "nothing"
+        async with self.writer.database.transaction() as connection:
+            await write_log.settle(connection, one.entry.id, settled)
 
     async def _settle_lost(self, one: Unsettled) -> None:
         """The client's transaction did not keep what ServiceNow accepted. A transaction that is too old to tell is

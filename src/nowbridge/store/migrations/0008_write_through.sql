@@ -77,7 +77,7 @@ CREATE TABLE nowbridge.write_log (
     hint         text
 );
 CREATE INDEX write_log_to_do ON nowbridge.write_log (id) WHERE state IN ('new', 'taken', 'sent', 'unknown');
-CREATE INDEX write_log_to_settle ON nowbridge.write_log (id) WHERE settled IS NULL AND state = 'done';
+CREATE INDEX write_log_to_settle ON nowbridge.write_log (id) WHERE settled IS NULL AND state IN ('done', 'refused');
 
 -- Made in the client's own (sub)transaction when its write was accepted: missing after its COMMIT, the write stood in
 -- a part of the transaction that was rolled back (SET CONSTRAINTS IMMEDIATE, then ROLLBACK TO SAVEPOINT).
