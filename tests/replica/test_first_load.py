@@ -1,8 +1,9 @@
 """A table is read to its end, follows its source, and is proved equal."""
 
+from dataclasses import replace
+
 import pytest
 
-from nowbridge.replica import run
 from nowbridge.replica.spec import TableSpec
 from nowtwin import seeds
 from tests.support.replica import Bench
@@ -44,7 +45,7 @@ async def test_changes_follow_and_each_is_in_the_feed_once(bench: Bench) -> None
 
 
 async def test_a_table_is_indexed_when_it_goes_live_whether_before_its_rows_or_after(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
 ) -> None:
     """Small tables are indexed before their rows come in, large ones after; here `problem` counts as large."""
     seeds.load_demo(bench.twin.instance)
@@ -53,7 +54,7 @@ async def test_a_table_is_indexed_when_it_goes_live_whether_before_its_rows_or_a
     await bench.replica.prepare()
     before = {index for table, index in await bench.rows(query) if table == "incident"}
     assert {"incident_number_idx", "incident_sys_updated_on_idx"} <= before
-    monkeypatch.setattr(run, "INDEXED_FIRST", 0)
+    bench.replica.pace = replace(bench.pace, indexed_first=0)
     await bench.add("problem")
     await bench.replica.prepare()
     assert "problem_number_idx" not in {index for _, index in await bench.rows(query)}

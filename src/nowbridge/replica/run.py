@@ -41,7 +41,6 @@ from nowbridge.transport.purpose import calling_for
 
 FOLLOW_TRIES = 120  # seconds that another worker may take to bring a stream past a moment
 INDEXED = ("number", "sys_updated_on")
-INDEXED_FIRST = 100_000  # rows up to which indexes are kept while rows come in: Postgres waits for us then anyway
 
 
 async def add_tables(
@@ -146,7 +145,7 @@ class Replica:
             async with self.database.transaction() as connection:
                 await tables.set_total(connection, row.id, total)
                 await leases.add_shards(connection, row.id, shard_ranges(total, self.pace.page_rows))
-                if total <= INDEXED_FIRST:
+                if total <= self.pace.indexed_first:
                     await ddl.create_indexes(connection, row.relation, _indexed(layout_of(row)))
                 if layout_of(row).has("sys_updated_on"):  # else nothing tells a change: loaded once, mended by verify
                     await leases.add_stream(connection, row.id, start, now=self.clock())

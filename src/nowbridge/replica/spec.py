@@ -41,10 +41,12 @@ class Pace:
     `audit`, `check` and `compare` are the times between two readings of the journal of deletions, two checks by counts
     and two comparisons of all keys; `schema` that between two looks at a table's dictionary; `labels` the shortest and
     `labels_at_most` the longest between two looks for renames in a table that is not replicated. `poll_hooked` is the wait between polls of a table whose hints can be relied on;
-    `recent` the time between two comparisons of what changed within `recent_window`.
+    `recent` the time between two comparisons of what changed within `recent_window`. Tables of up to `indexed_first` rows
+    are indexed before their rows come in: Postgres waits for us then anyway.
     """
 
     page_rows: int = 2_000
+    indexed_first: int = 100_000
     poll: timedelta = timedelta(seconds=2)
     safety_lag: timedelta = timedelta(seconds=2)
     failure_wait_at_most: timedelta = timedelta(minutes=5)
