@@ -210,7 +210,8 @@ class History:
             if not self.writing.running:
                 self.bench.now.pass_(seconds=31)
                 await self.settler.look_for_unknown()
-            await asyncio.wait(list(self.clients), timeout=0.5)
+            if waiting := list(self.clients):  # the last one may have ended while this looked
+                await asyncio.wait(waiting, timeout=0.5)
         await self.writing.pause()
         for _ in range(4):
             self.bench.now.pass_(hours=1)
