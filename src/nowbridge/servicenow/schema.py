@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import ChainMap
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from nowbridge.model.errors import Park, Stop
 from nowbridge.model.schema import Choice, ChoiceMode, Column, SchemaSource, Table
 from nowbridge.servicenow.pages import IdSweep, PageRequest
-from nowbridge.servicenow.query import Query, equals, one_of
+from nowbridge.servicenow.query import Query, equals, one_of, read_stamp
 from nowbridge.servicenow.tables import read_page, required_count, table_path
 from nowbridge.servicenow.wire import ABSENT, PageDecoder
 
@@ -31,6 +32,7 @@ Entry = dict[str, str]
 _PAGE: Final = 1_000
 _NAMES_A_CALL: Final = 100
 _SAMPLE: Final = 20
+_SETTLED: Final = timedelta(minutes=1)
 _DEEPEST: Final = 30
 _TABLE_FIELDS: Final = ("sys_id", "name", "label", "super_class.name")
 _COLUMN_FIELDS: Final = (
@@ -144,7 +146,8 @@ async def choices(instance: Instance, tables: Iterable[str], *, language: str = 
 
 async def state_of_columns(instance: Instance, lineage: Sequence[str]) -> str | None:
     """One call: how many dictionary entries a table and its ancestors have and when the last one changed, as a text that
-    differs when one of them was added, changed or removed. None where the account may not read them.
+    differs when one of them was added, changed or removed; always, while the last change is younger than a minute.
+    None where the account may not read them.
     """
     return await _state_of(instance, "sys_dictionary", next(iter(_by_names(lineage))))
 
@@ -170,7 +173,14 @@ async def _state_of(instance: Instance, table: str, query: Query) -> str | None:
     counted = required_count(answer, table)
     if not page.rows:
         return None if counted else "0"
-    return f"{counted} {page.column('sys_updated_on')[0]} {page.ids[0]}"
+    stamp = page.column("sys_updated_on")[0]
+    # Another change of the same second, or of a node whose clock is behind, would leave all of this as it is.
+    fresh = f" at {answer.server_time}" if answer.server_time - _moment(stamp) < _SETTLED else ""
+    return f"{counted} {stamp} {page.ids[0]}{fresh}"
+
+
+def _moment(stamp: str) -> datetime:
+    return read_stamp(stamp) if stamp else datetime.max.replace(tzinfo=UTC)
 
 
 def merge_entries(lineage: Sequence[tuple[str, Mapping[str, Entry]]]) -> dict[str, Column]:
