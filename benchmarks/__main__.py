@@ -5,36 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from importlib import import_module
 
-from benchmarks import (
-    backfill,
-    freshness,
-    load_calls,
-    memory,
-    nowtwin_speed,
-    rename,
-    sql_reads,
-    sql_writes,
-    verify_calls,
-    workers,
-)
 from benchmarks.result import Options, as_json, as_text
 
-BENCHMARKS = {
-    module.NAME: module
-    for module in (
-        backfill,
-        freshness,
-        load_calls,
-        memory,
-        nowtwin_speed,
-        rename,
-        sql_reads,
-        sql_writes,
-        verify_calls,
-        workers,
-    )
-}
+NAMES = (
+    "backfill",
+    "freshness",
+    "load_calls",
+    "memory",
+    "nowtwin_speed",
+    "rename",
+    "sql_reads",
+    "sql_writes",
+    "verify_calls",
+    "workers",
+)
+BENCHMARKS = {module.NAME: module for module in (import_module(f"benchmarks.{name}") for name in NAMES)}
 
 
 def main(arguments: list[str]) -> int:
