@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from nowbridge.delivery import compare
@@ -24,11 +24,13 @@ from nowbridge.delivery.refusals import NO_ANSWER, dropped, refusal_of, stale
 from nowbridge.model.errors import NowbridgeError, Park, Retry, Stop, Unsettled
 from nowbridge.model.plan import Operation, Plan, Refusal, Step
 from nowbridge.servicenow import answers, batch, tables
+from nowbridge.servicenow import query as queries
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import PageRequest
 from nowbridge.transport.messages import Response
 
 MOST_LOOKED_AT = tables.MOST_IDS
+NODES_APART = timedelta(seconds=2)  # how far the clocks of one instance's nodes may be apart
 
 
 class Fate(StrEnum):
@@ -81,8 +83,17 @@ class Manner:
 Begin = Callable[[], Awaitable[bool]]
 """Called once, right before the first write: False when the plan was given up meanwhile."""
 
+Keeps = Callable[[], Awaitable[bool]]
+"""Whether the plan is still ours to carry out: asked before every further call, so that who fell silent for too long
+sends nothing beside the one who took over.
+"""
+
 Fields = Callable[[Step], tuple[str, ...]]
 """The fields that are wanted back of a step's record."""
+
+
+async def _always() -> bool:
+    return True
 
 
 @dataclass(slots=True)
@@ -90,24 +101,33 @@ class Delivery:
     instance: Instance
     manner: Manner
     fields: Fields
-    _records: dict[str, Record] = field(default_factory=dict)
+    keeps: Keeps = field(default=_always)
+    _free: int = 0
+    _begun: datetime | None = None  # by the instance's clock; for journal entries only
 
     async def run(self, plan: Plan, begin: Begin) -> Report:
         """Carry the plan out. Raises what reading raises (Retry, Stop) while nothing has been sent yet."""
         refusal = await self._look(plan)
         if refusal is not None:
             return Report(tuple(Outcome(step, Fate.NOT_SENT) for step in plan.steps), refusal)
+        if any(step.journals for step in plan.steps):
+            self._begun = await self.instance.server_now()
         if not await begin():
             return Report(tuple(Outcome(step, Fate.NOT_SENT) for step in plan.steps))
         done: list[Outcome] = []
+        self._free = self.manner.parallel
         for stage in stages(plan):
             done += await self._send_stage(stage)
+            self._free = 0
             if any(outcome.fate is not Fate.DONE for outcome in done):
                 return await self._fail(done)
         return Report(tuple(done))
 
-    async def trace(self, steps: Sequence[Step]) -> list[Outcome | None]:
-        """What the instance shows of steps whose answers nobody heard: each one's outcome, or None where it is not there."""
+    async def trace(self, steps: Sequence[Step], sent_at: datetime | None = None) -> list[Outcome | None]:
+        """What the instance shows of steps whose answers nobody heard: each one's outcome, or None where it is not there.
+        `sent_at`, by the instance's clock, is when the first of them may have arrived.
+        """
+        self._begun = sent_at
         return await asyncio.gather(*(self._trace(step) for stage in stages(Plan(tuple(steps))) for step in stage))
 
     # -- look ----------------------------------------------------------------------------------------------------
@@ -154,10 +174,19 @@ class Delivery:
 
         async def send(steps: Sequence[Step]) -> list[Outcome]:
             async with room:
+                if not await self._may_go_on():
+                    return [Outcome(step, Fate.UNKNOWN) for step in steps]
                 return await self._send(steps)
 
         groups = [stage[first : first + size] for first in range(0, len(stage), size)]
         return [outcome for outcomes in await asyncio.gather(*map(send, groups)) for outcome in outcomes]
+
+    async def _may_go_on(self) -> bool:
+        """The first calls leave right behind `begin`, and need not ask again."""
+        if self._free > 0:
+            self._free -= 1
+            return True
+        return await self.keeps()
 
     async def _send(self, steps: Sequence[Step]) -> list[Outcome]:
         """Send these steps in one call; what a batch did not come to is sent again in a smaller one."""
@@ -232,7 +261,7 @@ class Delivery:
             await self.manner.sleep(pause)
             waited += pause
             pause = min(pause * 2, 10.0)
-        if step.journals:
+        if step.journals or not await self.keeps():
             return Outcome(step, Fate.UNKNOWN)
         (answered,) = await self._call([step])
         if isinstance(answered, Response):
@@ -253,7 +282,8 @@ class Delivery:
 
     async def _trace_entry(self, step: Step) -> Outcome | None:
         ((element, text),) = step.journals
-        query = f"element_id={step.sys_id}^element={element}^sys_created_onRELATIVEGT@minute@ago@10^ORDERBYDESCsys_created_on"
+        since = "" if self._begun is None else f"^sys_created_on>={queries.stamp(self._begun - NODES_APART)}"
+        query = f"element_id={step.sys_id}^element={element}{since}^ORDERBYDESCsys_created_on"
         request = PageRequest(query, tables.MOST_IDS)
         answer = await tables.read_page(self.instance, "sys_journal_field", request, ("sys_id", "value"))
         if not any(compare.same(entry.get("value", ""), text) for entry in records_of(answer.body)):
@@ -273,6 +303,8 @@ class Delivery:
         return Report(tuple(ended), first or Refusal("08007", NO_ANSWER))
 
     async def _revert(self, outcome: Outcome) -> Outcome:
+        if not await self.keeps():
+            return Outcome(outcome.step, Fate.UNKNOWN)
         back = inverse(outcome)
         fate = Fate.REVERTED if outcome.fate is Fate.DONE else Fate.REFUSED
         if back is None:
@@ -285,21 +317,24 @@ class Delivery:
 
 
 def inverse(outcome: Outcome) -> Step | None:
-    """The step that takes a written one back; None where nothing can. Fields that ServiceNow left as they were need not
-    be taken back.
+    """The step that takes a written one back, made on the record as it was after that; None where nothing can. Fields that
+    ServiceNow left as they were need not be taken back.
     """
     step = outcome.step
     if step.journals and not step.fields:
         return None
+    record = outcome.record or {}
     if step.operation is Operation.CREATE:
-        return Step(Operation.DELETE, step.table, step.sys_id)
+        version = record.get("sys_mod_count")
+        return Step(Operation.DELETE, step.table, step.sys_id, base=(("sys_mod_count", version),) if version else ())
     if step.operation is Operation.DELETE:
         return Step(
             Operation.CREATE, step.table, step.sys_id, tuple(p for p in step.base if not p[0].startswith("sys_"))
         )
     ignored = {one.field for one in outcome.differences if one.dropped}
     fields = tuple((name, text) for name, text in step.base if name not in ignored)
-    return Step(Operation.UPDATE, step.table, step.sys_id, fields, step.fields) if fields else None
+    written = tuple((name, record.get(name, text)) for name, text in step.fields)
+    return Step(Operation.UPDATE, step.table, step.sys_id, fields, written) if fields else None
 
 
 def _refused(step: Step, refusal: Refusal) -> Outcome:

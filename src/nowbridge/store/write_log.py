@@ -7,7 +7,7 @@ epoch, so a writer that was paused, or a client that gave up, cannot be overtake
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -41,12 +41,14 @@ class Entry:
     undoes: int | None
     plan: Any
     sent_at: datetime | None
+    silent_since: datetime | None
     confirmed: bool
+    outcome: list[dict[str, Any]] | None
 
 
 _COLUMNS = (
     "id, mode, state, connection_id, role, client_xid::text AS client_xid, statement, changes, epoch, undoes, plan,"
-    " sent_at, confirmed"
+    " sent_at, silent_since, confirmed, outcome"
 )
 
 
@@ -72,7 +74,8 @@ async def claim_unknown(
         connection,
         "(state = 'sent' AND lease_until < %(now)s)"
         " OR (state = 'unknown' AND look_at <= %(now)s AND coalesce(lease_until, '-infinity') < %(now)s)",
-        "look_at = NULL",  # a client may still wait: to it the write stays sent
+        # A client may still wait: to it the write stays sent. Its last writer may have sent until its lease ran out.
+        "look_at = NULL, silent_since = CASE WHEN state = 'sent' THEN lease_until ELSE silent_since END",
         {"connection": connection_id, "worker": holder.name, "until": now + holder.lease, "now": now, "limit": limit},
     )
 
@@ -99,12 +102,21 @@ async def renew(connection: Connection, holder: Holder, entries: Collection[Entr
     )
 
 
+async def keep(connection: Connection, holder: Holder, entry: Entry, *, now: datetime) -> bool:
+    """Keep one entry. False when another writer has it now: then nothing more may be sent for it."""
+    cursor = await connection.execute(
+        "UPDATE nowbridge.write_log SET worker = %s, lease_until = %s WHERE id = %s AND epoch = %s",
+        (holder.name, now + holder.lease, entry.id, entry.epoch),
+    )
+    return cursor.rowcount == 1
+
+
 async def begin(connection: Connection, entry: Entry, plan: object, *, now: datetime) -> bool:
     """Note that sending begins. False when the client gave up or is gone, or another writer has the entry now."""
     cursor = await connection.execute(
         "UPDATE nowbridge.write_log SET state = 'sent', sent_at = %(now)s, plan = %(plan)s"
         " WHERE id = %(id)s AND epoch = %(epoch)s AND state = 'taken'"
-        "   AND (client_xid IS NULL OR pg_xact_status(client_xid) = 'in progress')",
+        "   AND (client_xid IS NULL OR pg_xact_status(client_xid) = 'in progress') AND nowbridge.commit_durably()",
         {"id": entry.id, "epoch": entry.epoch, "now": now, "plan": Jsonb(msgspec.to_builtins(plan))},
     )
     return cursor.rowcount == 1
@@ -115,18 +127,22 @@ async def add_undo(connection: Connection, write_id: int, *, role: str, now: dat
     `write.not_undoable`.
     """
     cursor = await connection.execute(
-        "SELECT state, settled, connection_id, changes FROM nowbridge.write_log WHERE id = %s AND mode <> 'plan'",
+        "SELECT state, coalesce(settled, CASE WHEN client_xid IS NULL OR pg_xact_status(client_xid) = 'committed'"
+        "   AND EXISTS (SELECT FROM nowbridge.write_marker m WHERE m.write_id = w.id) THEN 'committed' END),"
+        "  connection_id, changes FROM nowbridge.write_log w WHERE id = %s AND mode <> 'plan'",
         (write_id,),
     )
     row = await cursor.fetchone()
     if row is None:
         raise Stop("write.unknown", asked=f"undo write {write_id}", answered="the log has no such write")
     state, settled, connection_id, changes = row
-    if state != "done" or settled in ("reverted", "nothing"):
+    if state != "done" or settled not in ("committed", "kept"):
         raise Stop(
             "write.not_undoable",
             asked=f"undo write {write_id}",
-            answered=f"it is not in ServiceNow (it ended as {settled or state})",
+            answered=f"it is not in ServiceNow (it ended as {settled or state})"
+            if state != "done" or settled
+            else "its transaction has not ended, or is being settled",
         )
     undone = [
         [table_id, sys_id, _INVERSE[operation], {name: [after, before] for name, (before, after) in values.items()}]
@@ -139,6 +155,13 @@ async def add_undo(connection: Connection, write_id: int, *, role: str, now: dat
         (connection_id, role, f"undo of write {write_id}", Jsonb(undone), write_id, now),
     )
     await connection.execute(f"NOTIFY {CHANNEL}")
+
+
+async def outcome_of(connection: Connection, write_id: int) -> list[dict[str, Any]]:
+    """What became of each step of a write."""
+    cursor = await connection.execute("SELECT outcome FROM nowbridge.write_log WHERE id = %s", (write_id,))
+    row = await cursor.fetchone()
+    return list(row[0] or []) if row is not None else []
 
 
 _INVERSE = {"insert": "delete", "update": "update", "delete": "insert"}
@@ -225,8 +248,10 @@ class Unsettled:
     touched: bool
 
 
-async def unsettled(connection: Connection, connection_id: int, *, limit: int = 100) -> list[Unsettled]:
-    """Writes that were sent and whose client's transaction has ended; locked, so that one writer settles each."""
+async def unsettled(connection: Connection, connection_id: int, *, now: datetime, limit: int = 100) -> list[Unsettled]:
+    """Writes that were sent and whose client's transaction has ended; locked until the end of this transaction, so that one
+    writer settles each. Whoever needs longer takes them over (`take`).
+    """
     async with connection.cursor() as cursor:
         await cursor.execute(
             f"SELECT {_COLUMNS}, CASE WHEN client_xid IS NULL THEN 'committed' ELSE pg_xact_status(client_xid) END,"
@@ -234,21 +259,34 @@ async def unsettled(connection: Connection, connection_id: int, *, limit: int = 
             "  ARRAY(SELECT o->>'fate' FROM jsonb_array_elements(w.outcome) o),"
             "  EXISTS (SELECT FROM jsonb_array_elements(w.outcome) o WHERE o->>'version' IS NOT NULL OR o->>'fate' <> 'refused')"
             " FROM nowbridge.write_log w WHERE settled IS NULL AND state IN ('done', 'refused') AND connection_id = %s"
+            "  AND coalesce(lease_until, '-infinity') < %s"
             "  AND (client_xid IS NULL OR pg_xact_status(client_xid) IS DISTINCT FROM 'in progress')"
             " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
-            (connection_id, limit),
+            (connection_id, now, limit),
         )
         found = await cursor.fetchall()
     return [Unsettled(Entry(*row[:-4]), *row[-4:]) for row in found]
 
 
-async def settle(connection: Connection, write_id: int, settled: Settled, *, outcome: object = None) -> None:
-    """Note how client and ServiceNow came to agree. The rows for the client are not needed any more."""
+async def take(connection: Connection, holder: Holder, entry: Entry, *, now: datetime) -> Entry:
+    """Take an entry over that is locked by this transaction: to settle it takes calls to the instance."""
     await connection.execute(
-        "UPDATE nowbridge.write_log SET settled = %s, answer = NULL, outcome = coalesce(%s, outcome) WHERE id = %s",
-        (settled, None if outcome is None else Jsonb(msgspec.to_builtins(outcome)), write_id),
+        "UPDATE nowbridge.write_log SET worker = %s, epoch = epoch + 1, lease_until = %s WHERE id = %s",
+        (holder.name, now + holder.lease, entry.id),
     )
-    await connection.execute("DELETE FROM nowbridge.write_marker WHERE write_id = %s", (write_id,))
+    return replace(entry, epoch=entry.epoch + 1)
+
+
+async def settle(connection: Connection, entry: Entry, settled: Settled, *, detail: str = "") -> None:
+    """Note how client and ServiceNow came to agree, unless another writer has the entry now. The rows for the client are
+    not needed any more.
+    """
+    await connection.execute(
+        "UPDATE nowbridge.write_log SET settled = %s, answer = NULL, lease_until = NULL, detail = coalesce(%s, detail)"
+        " WHERE id = %s AND epoch = %s",
+        (settled, detail or None, entry.id, entry.epoch),
+    )
+    await connection.execute("DELETE FROM nowbridge.write_marker WHERE write_id = %s", (entry.id,))
 
 
 async def in_progress(connection: Connection, connection_id: int) -> set[str]:

@@ -91,20 +91,47 @@ def not_reached(error: NowbridgeError) -> Refusal:
     return Refusal("08001", f"[ServiceNow] {error.asked}: {error.answered}", "Nothing was sent.", error.hint)
 
 
+def nothing_to_undo(write_id: int) -> Refusal:
+    return Refusal(
+        "0A000",
+        f"[ServiceNow] Nothing of write {write_id} can be taken back.",
+        "Journal entries stay, and what only ServiceNow sets is left to it. Nothing was sent.",
+    )
+
+
 def not_carried_out(found: int, sent: int) -> Refusal:
-    """Nobody heard an answer, and the instance shows that the write is not there."""
-    taken = f"{found} of {sent} steps were found and taken back." if found else "No step of it was carried out."
+    """Nobody heard an answer, and the instance shows that the write, or a part of it, is not there."""
+    taken = f"Of its {sent} steps {found} had been carried out." if found else "No step of it was carried out."
     return Refusal("08006", "[ServiceNow] The write was not carried out.", taken, "Write again.")
 
 
-def with_fates(refusal: Refusal, report: Report) -> Refusal:
-    """The refusal with what became of every record in DETAIL."""
-    if len(report.outcomes) <= 1 and not any(one.fate is Fate.KEPT for one in report.outcomes):
-        return refusal
+def with_fates(report: Report) -> Refusal:
+    """The report's refusal with what became of every record in DETAIL."""
+    refusal = report.refusal or Refusal("", "")
+    few = len(report.outcomes) <= 1 and not any(one.fate is Fate.KEPT for one in report.outcomes)
+    detail = "\n".join(filter(None, (refusal.detail, sent_meanwhile(report) if few else told_of_each(report))))
+    return Refusal(refusal.sqlstate, refusal.message, detail, refusal.hint)
+
+
+def told_of_each(report: Report) -> str:
+    """How many ended in which way, those that somebody must know of by name, and what cannot be taken back."""
     counted = ", ".join(f"{number} {fate.value}" for fate, number in fates(report).items())
     lines = [f"{o.step.table} {o.step.sys_id}: {o.fate.value}{_why(o)}" for o in _telling(report)[:NAMED]]
-    return Refusal(
-        refusal.sqlstate, refusal.message, "\n".join(filter(None, (refusal.detail, counted, *lines))), refusal.hint
+    return "\n".join(filter(None, (counted, *lines, sent_meanwhile(report))))
+
+
+def sent_meanwhile(report: Report) -> str:
+    """Which records had been written, so that ServiceNow may have sent something for them that no revert takes back."""
+    written = dict.fromkeys(
+        f"{one.step.table} {one.step.sys_id}"
+        for one in report.outcomes
+        if one.fate in (Fate.REVERTED, Fate.KEPT) or (one.fate is Fate.REFUSED and one.record is not None)
+    )
+    if not written:
+        return ""
+    named = ", ".join(list(written)[:NAMED]) + (f" and {len(written) - NAMED} more" if len(written) > NAMED else "")
+    return (
+        f"These had been written; notifications and events that ServiceNow sent for them cannot be taken back: {named}"
     )
 
 
@@ -124,6 +151,8 @@ def _telling(report: Report) -> list[Outcome]:
 
 
 def _why(one: Outcome) -> str:
+    if one.fate is Fate.REVERTED and one.step.journals:
+        return " (but for its journal entry, which cannot be taken back)"
     if one.fate is Fate.KEPT and one.step.journals:
         return " (a journal entry cannot be taken back)"
     return f" ({one.refusal.message})" if one.refusal is not None else ""

@@ -8,13 +8,14 @@ brought into the replica, by the setting.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from nowbridge.delivery.deliver import Fate
 from nowbridge.model.errors import NowbridgeError
 from nowbridge.store import write_log
 from nowbridge.store.write_log import End, Entry, Settled, Unsettled
+from nowbridge.writethrough import guard
 from nowbridge.writethrough.writer import Writer
 
 
@@ -33,13 +34,19 @@ class Settler:
     async def settle(self) -> int:
         """Settle every write that was sent and whose transaction has ended. Returns how many."""
         async with self.writer.database.transaction() as connection:
-            every = await write_log.unsettled(connection, self.writer.connection_id)
+            now = self.writer.clock()
+            every = await write_log.unsettled(connection, self.writer.connection_id, now=now)
             found = [one for one in every if one.entry.state == "done"]
             done = [one for one in found if one.status == "committed" and one.marked]
             for one in done:
-                await write_log.settle(connection, one.entry.id, "committed")
+                await write_log.settle(connection, one.entry, "committed")
             alone = [one for one in done if one.entry.client_xid is None]
-            lost = [one for one in found if one not in done]
+            held = self.writer.holder
+            lost = [
+                replace(one, entry=await write_log.take(connection, held, one.entry, now=now))
+                for one in found
+                if one not in done
+            ]
         for one in alone:  # an undo: no transaction puts its answer into the rows
             await self.writer.bring_in(one.entry)
         for one in lost:
@@ -57,21 +64,24 @@ class Settler:
             await self.writer.bring_in(one.entry)
         settled: Settled = "kept" if Fate.KEPT in one.fates else "reverted" if one.touched else "nothing"
         async with self.writer.database.transaction() as connection:
-            await write_log.settle(connection, one.entry.id, settled)
+            await write_log.settle(connection, one.entry, settled)
 
     async def _settle_lost(self, one: Unsettled) -> None:
         """The client's transaction did not keep what ServiceNow accepted. A transaction that is too old to tell is
         treated as lost only when its mark is missing, which it made itself.
         """
+        detail = ""
         if one.status is None and one.marked:
             settled: Settled = "committed"
         elif self.on_abort is OnAbort.KEEP:
             settled = "kept"
         else:
-            settled = await self.writer.take_back(one.entry)
+            report = await self.writer.take_back(one.entry)
+            settled = "kept" if any(ended.fate is Fate.KEPT for ended in report.outcomes) else "reverted"
+            detail = guard.told_of_each(report)
         await self.writer.bring_in(one.entry)
         async with self.writer.database.transaction() as connection:
-            await write_log.settle(connection, one.entry.id, settled)
+            await write_log.settle(connection, one.entry, settled, detail=detail)
 
     async def look_for_unknown(self) -> int:
         """Find out what became of writes without an answer. Returns how many were looked at."""

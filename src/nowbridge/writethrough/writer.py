@@ -8,17 +8,16 @@ answer goes into the log, and the transaction itself puts it into its rows befor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, Literal
-
-import msgspec
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 from nowbridge.delivery.calls import request_of
 from nowbridge.delivery.compare import Record
 from nowbridge.delivery.deliver import Delivery, Fate, Manner, Outcome, Report, inverse
 from nowbridge.delivery.order import stages
-from nowbridge.model.errors import NowbridgeError
+from nowbridge.model.errors import NowbridgeError, Retry
 from nowbridge.model.plan import Operation, Plan, Refusal, Step
 from nowbridge.replica import rows
 from nowbridge.replica.labels import Labeller
@@ -35,6 +34,7 @@ from nowbridge.transport.budget import Purpose
 from nowbridge.transport.purpose import calling_for
 from nowbridge.writethrough import guard
 from nowbridge.writethrough.collected import Change, Unwritable, plan_of
+from nowbridge.writethrough.logged import made_of, on_what_was_made, settable, steps_of, told
 from nowbridge.writethrough.places import Place, Places
 
 MOST_ROWS = 10_000
@@ -83,7 +83,7 @@ class Writer:
         holders = await self._holders(plan, places)
         plan = Plan(tuple(_addressed(step, holders[step.sys_id]) for step in plan.steps))
         if entry.mode == "undo":
-            plan = _settable(plan, holders)
+            plan = await self._undoing(entry, plan, holders)
         plan = Plan(tuple(_stamp(step, stamp, holders[step.sys_id][0]) for step in plan.steps)) if stamp else plan
         limits = guard.Limits(self.most_rows, None if entry.confirmed else self.most_deletes)
         refusal = guard.check(plan, {s: found[0].table for s, found in holders.items()}, limits)
@@ -97,15 +97,32 @@ class Writer:
             async with self.database.session() as connection:
                 return await write_log.begin(connection, entry, plan, now=self.clock())
 
-        report = await self._delivery(holders).run(plan, begin)
+        report = await self._delivery(holders, entry).run(plan, begin)
         return await self._answer(changes, report, holders)
 
-    def _delivery(self, holders: Mapping[str, Sequence[Place]]) -> Delivery:
+    async def _undoing(self, entry: Entry, plan: Plan, holders: Mapping[str, Sequence[Place]]) -> Plan:
+        """The plan, made on the records as the write left them. Raises Unwritable where nothing can be taken back."""
+        async with self.database.session() as connection:
+            outcome = await write_log.outcome_of(connection, entry.undoes or 0)
+        plan = settable(on_what_was_made(plan, made_of(outcome)), holders)
+        if not plan.steps:
+            raise Unwritable(guard.nothing_to_undo(entry.undoes or 0))
+        return plan
+
+    async def keeps(self, entry: Entry) -> bool:
+        """Whether the entry is still ours; it stays so for another lease. Who cannot ask must take it for lost."""
+        try:
+            async with self.database.session() as connection:
+                return await write_log.keep(connection, self.holder, entry, now=self.clock())
+        except Retry:
+            return False
+
+    def _delivery(self, holders: Mapping[str, Sequence[Place]], entry: Entry) -> Delivery:
         def fields(step: Step) -> tuple[str, ...]:
             wanted = (name for place in holders[step.sys_id] for name in place.fetched)
             return tuple(dict.fromkeys(wanted))
 
-        return Delivery(self.instance, self.manner, fields)
+        return Delivery(self.instance, self.manner, fields, partial(self.keeps, entry))
 
     # -- what nobody waits for any more ----------------------------------------------------------------------------
 
@@ -116,36 +133,53 @@ class Writer:
         """
         steps = steps_of(entry)
         holders = await self._holders(Plan(steps), (await self.places.current())[0])
-        found = await self._delivery(holders).trace(steps)
+        delivery = self._delivery(holders, entry)
+        found = await delivery.trace(steps, await self._instance_time(entry))
         there = [one for one in found if one is not None]
         if len(there) == len(found):
             changes = [Change(*change) for change in entry.changes]
             return await self._answer(changes, Report(tuple(there)), holders)
-        if entry.sent_at is not None and self.clock() < entry.sent_at + self.look_after:
+        last_sent = max((at for at in (entry.sent_at, entry.silent_since) if at is not None), default=None)
+        if last_sent is not None and self.clock() < last_sent + self.look_after:
             return End("unknown", look_after=self.look_after)
-        if there:
-            await self._send_back([one.step for one in there], holders)
+        back = await self._send_back(entry, there, delivery)
         await self.bring_in(entry)
-        return End("refused", refusal=guard.not_carried_out(len(there), len(found)))
+        report = Report(tuple(back), guard.not_carried_out(len(there), len(found)))
+        return End("refused", outcome=[told(one) for one in back], refusal=guard.with_fates(report))
 
-    async def take_back(self, entry: Entry) -> Literal["reverted", "kept"]:
+    async def _instance_time(self, entry: Entry) -> datetime | None:
+        """When the entry was sent, by the instance's clock."""
+        if entry.sent_at is None:
+            return None
+        return await self.instance.server_now() - (self.clock() - entry.sent_at)
+
+    async def take_back(self, entry: Entry) -> Report:
         """Take an accepted write back, as far as nobody has changed the records since."""
         steps = steps_of(entry)
         holders = await self._holders(Plan(steps), (await self.places.current())[0])
-        return "reverted" if await self._send_back(steps, holders) else "kept"
+        delivery = self._delivery(holders, entry)
+        made = made_of(entry.outcome or [])
+        done = [Outcome(step, Fate.DONE, made.get(step.sys_id)) for stage in stages(Plan(steps)) for step in stage]
+        return Report(tuple(await self._send_back(entry, done, delivery)))
 
-    async def _send_back(self, steps: Sequence[Step], holders: Mapping[str, Sequence[Place]]) -> bool:
-        """One record at a time, the last first: one that was changed since stays as it is. False if any stayed."""
-        delivery = self._delivery(holders)
-        all_back = True
-        for step in reversed(steps):
-            back = inverse(Outcome(step, Fate.DONE))
+    async def _send_back(self, entry: Entry, done: Sequence[Outcome], delivery: Delivery) -> list[Outcome]:
+        """One step at a time, the last first: a record that was changed since stays as it is, and so does what somebody
+        else has taken back meanwhile.
+        """
+        ended = []
+        for one in reversed(done):
+            back = inverse(one)
             if back is None:
-                all_back = False
+                ended.append(replace(one, fate=Fate.KEPT))
                 continue
-            report = await delivery.run(Plan((back,)), _at_once)
-            all_back = all_back and report.refusal is None and not report.unknown
-        return all_back
+            if not await self.keeps(entry):
+                raise Retry("write.taken", asked=f"take write {entry.id} back", answered="another worker has it now")
+            (already,) = await delivery.trace((back,))
+            report = Report((already,)) if already is not None else await delivery.run(Plan((back,)), _at_once)
+            (last,) = report.outcomes
+            kept = last.fate is not Fate.DONE
+            ended.append(replace(one, fate=Fate.KEPT if kept else Fate.REVERTED, refusal=report.refusal))
+        return ended[::-1]
 
     async def bring_in(self, entry: Entry) -> None:
         """Have the records read back, whatever became of them."""
@@ -212,11 +246,11 @@ class Writer:
     # -- answer --------------------------------------------------------------------------------------------------
 
     async def _answer(self, changes: Sequence[Change], report: Report, holders: Mapping[str, Sequence[Place]]) -> End:
-        outcome = [_told(one) for one in report.outcomes]
+        outcome = [told(one) for one in report.outcomes]
         if report.unknown:
             return End("unknown", outcome=outcome, look_after=self.look_after)
         if report.refusal is not None:
-            refusal = guard.with_fates(report.refusal, report)
+            refusal = guard.with_fates(report)
             return End("refused", outcome=outcome, refusal=refusal)
         if all(one.fate is Fate.NOT_SENT for one in report.outcomes) and report.outcomes:
             return End("abandoned")
@@ -258,11 +292,6 @@ async def _at_once() -> bool:
     return True
 
 
-def steps_of(entry: Entry) -> tuple[Step, ...]:
-    """The steps that were sent for a write."""
-    return msgspec.convert(entry.plan, Plan).steps if entry.plan is not None else ()
-
-
 def said_of(changes: Sequence[Change]) -> dict[str, dict[str, Any]]:
     """What the client itself changed, by table and record: the first value before and the last after, for the feed."""
     said: dict[str, dict[str, Any]] = {}
@@ -273,18 +302,6 @@ def said_of(changes: Sequence[Change]) -> dict[str, dict[str, Any]]:
             first = record["changes"].get(name, (before, after))[0]
             record["changes"][name] = [first, after]
     return said
-
-
-def _settable(plan: Plan, holders: Mapping[str, Sequence[Place]]) -> Plan:
-    """An undo writes what can be written: what ServiceNow sets by itself is left to it."""
-    steps = []
-    for step in plan.steps:
-        columns = holders[step.sys_id][0].table.columns.values()
-        fixed = guard.SYSTEM | {column.source for column in columns if column.read_only}
-        fields = tuple(pair for pair in step.fields if pair[0] not in fixed)
-        base = tuple(pair for pair in step.base if pair[0] not in fixed or step.operation is Operation.DELETE)
-        steps.append(Step(step.operation, step.table, step.sys_id, fields, base))
-    return Plan(tuple(steps))
 
 
 async def _held_in(connection: Connection, place: Place, steps: Sequence[Step]) -> set[str]:
@@ -322,16 +339,3 @@ def _shown(plan: Plan, refusal: Refusal | None) -> list[dict[str, Any]]:
     if refusal is not None:
         shown.append({"step": None, "method": None, "path": None, "fields": None, "refusal": refusal.message})
     return shown
-
-
-def _told(one: Outcome) -> dict[str, Any]:
-    """An outcome for the log."""
-    return {
-        "operation": one.step.operation.value,
-        "table": one.step.table,
-        "sys_id": one.step.sys_id,
-        "fate": one.fate.value,
-        "version": None if one.record is None else one.record.get("sys_mod_count"),
-        "refusal": None if one.refusal is None else one.refusal.message,
-        "detail": None if one.refusal is None else one.refusal.detail,
-    }

@@ -67,6 +67,7 @@ CREATE TABLE nowbridge.write_log (
     worker       text,
     epoch        bigint NOT NULL DEFAULT 0, -- fences, as in nowbridge.shard
     lease_until  timestamptz,
+    silent_since timestamptz,               -- sent: until when the writer that fell silent may have sent more
     look_at      timestamptz,               -- unknown: when to look in ServiceNow what became of it
     plan         jsonb,                     -- the steps, as they were sent
     outcome      jsonb,                     -- what became of each step
@@ -102,6 +103,13 @@ COMMENT ON VIEW public._sync_writes IS 'Your writes to ServiceNow by SQL, and wh
 
 -- What the loop-back role may do: submit a write, ask how it stands, fetch its answer, give it up. ------------------
 
+-- Nothing is sent before it stands in the log, also where the server's setting lets a crash lose what was committed.
+CREATE FUNCTION nowbridge.commit_durably() RETURNS boolean
+LANGUAGE sql SET search_path = pg_catalog, nowbridge, pg_temp AS $$
+    SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+        ELSE current_setting('synchronous_commit') END, true) IS NOT NULL
+$$;
+
 -- The write is of a transaction that runs now, in the backend that says so: both are looked up, not believed.
 CREATE FUNCTION nowbridge.submit_write(
     p_pid integer, p_xid xid8, p_role text, p_application text, p_statement text, p_mode text, p_confirmed boolean,
@@ -112,6 +120,7 @@ DECLARE
     v_id bigint;
     v_connections integer[];
 BEGIN
+    PERFORM nowbridge.commit_durably();
     IF pg_xact_status(p_xid) IS DISTINCT FROM 'in progress' OR NOT EXISTS (
         SELECT FROM pg_locks WHERE locktype = 'transactionid' AND pid = p_pid AND granted
            AND transactionid::text = (p_xid::text::numeric % 4294967296)::text
