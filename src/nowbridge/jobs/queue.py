@@ -14,7 +14,7 @@ from typing import Any
 
 import procrastinate
 from procrastinate import App
-from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+from procrastinate.exceptions import AlreadyEnqueued, AppNotOpen, ConnectorException
 
 from nowbridge.model.errors import Retry
 from nowbridge.store.database import Connection, searching, translated
@@ -102,7 +102,10 @@ async def _defer(connection: Connection, task: str, key: str, arguments: dict[st
 
 async def retry_stalled(app: App, *, stalled_after: float, now: datetime) -> int:
     """Give the jobs of dead workers back to the queue. Returns how many."""
-    stalled = list(await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=stalled_after))
-    for job in stalled:
-        await app.job_manager.retry_job(job, retry_at=now)
+    try:
+        stalled = list(await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=stalled_after))
+        for job in stalled:
+            await app.job_manager.retry_job(job, retry_at=now)
+    except AppNotOpen:  # the database went away, and the queue was closed meanwhile
+        return 0
     return len(stalled)

@@ -31,11 +31,17 @@ class Rights:
     stamp: Mapping[str, str] = field(default_factory=dict)
 
 
+async def alone(connection: Connection) -> None:
+    """Until the end of this transaction nobody else gives rights or makes triggers: Postgres fails one of two who do."""
+    await connection.execute("SELECT pg_advisory_xact_lock(28276, 0)")
+
+
 async def add(connection: Connection, name: str, password: str, rights: Rights, *, now: datetime) -> None:
     """Make a role, or give one that we made new rights and password.
 
     Raises Stop `user.taken` for a role of that name that we did not make, `table.unknown`.
     """
+    await alone(connection)
     ours = await (await connection.execute("SELECT FROM nowbridge.sql_user WHERE name = %s", (name,))).fetchone()
     exists = await (await connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,))).fetchone()
     if exists is not None and ours is None:
@@ -80,6 +86,7 @@ async def add(connection: Connection, name: str, password: str, rights: Rights, 
 
 async def remove(connection: Connection, name: str) -> None:
     """Raises Stop `user.unknown`."""
+    await alone(connection)
     cursor = await connection.execute("DELETE FROM nowbridge.sql_user WHERE name = %s", (name,))
     if cursor.rowcount == 0:
         raise Stop("user.unknown", asked=f"remove SQL user {name}", answered="Nowbridge made no such user")
@@ -106,6 +113,7 @@ async def every(connection: Connection) -> list[SqlUser]:
 
 async def grant_all(connection: Connection) -> None:
     """Give every user what is theirs, tables and columns that came later included."""
+    await alone(connection)
     cursor = await connection.execute("SELECT name FROM nowbridge.sql_user ORDER BY name")
     for (name,) in await cursor.fetchall():
         await _grant(connection, name)

@@ -31,6 +31,7 @@ async def enable_writes(database: Database, instance: Instance, connection_id: i
     for row in rows:
         made = write_table(row, found[row.source], rows)
         async with database.transaction() as connection:
+            await sql_users.alone(connection)
             await connection.execute("SET LOCAL lock_timeout = '200ms'")
             await write_triggers.make(connection, made)
     async with database.transaction() as connection:

@@ -182,9 +182,9 @@ class Writer:
         return ended[::-1]
 
     async def bring_in(self, entry: Entry) -> None:
-        """Have the records read back, whatever became of them."""
-        told = [
-            hints.Told(step.table, step.sys_id, step.table, None, None, deleted=step.operation is Operation.DELETE)
+        """Have the records read back, whatever became of them. One that was created may have been deleted again."""
+        named = [
+            hints.Told(step.table, step.sys_id, step.table, None, None, deleted=step.operation is not Operation.UPDATE)
             for step in steps_of(entry)
         ]
         deleted = Plan(tuple(step for step in steps_of(entry) if step.operation is Operation.DELETE))
@@ -193,7 +193,7 @@ class Writer:
             for sys_id, places in holders.items():
                 for place in places:  # a deletion that was taken back is a new record, whose versions begin anew
                     await write_tables.forget_version(connection, place.row.relation, sys_id)
-            await hints.add(connection, self.connection_id, told, now=self.clock())
+            await hints.add(connection, self.connection_id, named, now=self.clock())
 
     @property
     def look_after(self) -> timedelta:
