@@ -30,5 +30,10 @@ def no_such_resource() -> Refused:
     return Refused(400, "Requested URI does not represent any resource")
 
 
+def view_is_read_only(status: int, word: str) -> Refused:
+    """A write to a database view. That it is refused is documented (KB0534905), the words are an assumption."""
+    return Refused(status, "Operation Failed", f"ACL Exception {word} Failed due to security constraints")
+
+
 def failed(detail: str) -> Refused:
     return Refused(403, "Operation Failed", detail)

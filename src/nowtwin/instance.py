@@ -31,6 +31,7 @@ from nowtwin.limits.inbound_policies import InboundPolicies
 from nowtwin.limits.rate_limits import RateLimits
 from nowtwin.query.dates import Moment
 from nowtwin.query.parse import parse
+from nowtwin.query.view_book import ViewBook
 from nowtwin.reading.pages import Reader, Wanted
 from nowtwin.records.audit import NO_DELETE_AUDIT, DeletionRules, names_in
 from nowtwin.records.pipeline import Record, Records, Written, texts_of
@@ -40,6 +41,7 @@ from nowtwin.rules.data_policies import DataPolicies
 from nowtwin.rules.shipped_policies import policy_rows
 from nowtwin.rules.state_models import StateModels
 from nowtwin.rules.stock import stock_rows
+from nowtwin.rules.stock_views import view_rows
 from nowtwin.schema import metadata
 from nowtwin.schema.document import refuse_malformed
 from nowtwin.schema.shipped import shipped_dictionary
@@ -48,12 +50,14 @@ from nowtwin.scripting.scripts import Scripts
 from nowtwin.snapshots import Snapshots
 from nowtwin.storage.folder import Folder
 from nowtwin.storage.rows import Storage, quote
+from nowtwin.values import number_of
 
 ADMIN_ID = "6816f79cc0a8016401c5a33be04be441"
 """The sys_id of System Administrator on every stock instance."""
 OAUTH_CLIENT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 OAUTH_SECRET = "nowtwin-secret"  # noqa: S105 - the documented client of an emulator that listens on loopback
 _KEPT_WRITES = 1_000_000
+_VIEW_RECORDS = 10_000
 _PROPERTIES = {
     "instance_name": "nowtwin",
     "glide.war": "glide-australia-02-11-2026__patch3-05-25-2026_06-10-2026_1842.zip",
@@ -103,6 +107,7 @@ class Instance:
         self.random = Random(self.seed)  # noqa: S311 - repeatable ids are the point
         self.switches = Switches()
         self.dictionary = shipped_dictionary()
+        self._views = ViewBook(self.dictionary, self.storage)
         self.accounts = Accounts(Random(self.seed + 1))  # noqa: S311 - an emulator's tokens may be foreseen
         self.roles = Roles(self.storage, self._ignored_access)
         self.access = Access(
@@ -111,6 +116,7 @@ class Instance:
             enforced=lambda: self.switches.access_control,
             default_deny=lambda: self.property("glide.sm.default_mode") != "allow",
             scripts_governed=lambda: self.switches.script_columns_governed,
+            views_need_rules=lambda: self.property("glide.security.expander.view.legacy") == "true",
         )
         self.vault = Vault(self.accounts, Random(self.seed + 2))  # noqa: S311 - as above
         self.registry = Registry(self.storage, self.vault)
@@ -152,7 +158,7 @@ class Instance:
         self.load("sys_properties", rows)
         for table, access_entries in access_rows().items():
             self.load(table, access_entries)
-        for table, stock_entries in (*stock_rows(), *policy_rows()):
+        for table, stock_entries in (*stock_rows(), *policy_rows(), *view_rows()):
             self.load(table, stock_entries)
         self.add_user(
             "admin",
@@ -163,6 +169,7 @@ class Instance:
             last_name="Administrator",
         )
         self.add_oauth_client(OAUTH_CLIENT, OAUTH_SECRET, name="nowtwin default client")
+        self._views.refresh(self.switches)
 
     def reset(self) -> None:
         """Back to a fresh instance; the clock and the URL stay."""
@@ -200,6 +207,7 @@ class Instance:
 
     def prepare(self, table: str) -> None:
         """Make sure that the table can be read. Raises Refused 400 for an unknown one."""
+        self._views.refresh(self.switches)
         if table not in self.dictionary.tables:
             raise errors.invalid_table(table)
         if table in metadata.TABLES and self._metadata_stale:
@@ -355,6 +363,13 @@ class Instance:
 
     def moment(self, user: User) -> Moment:
         return Moment(self.clock.now(), user.zone, user.sys_id, user.user_name)
+
+    def view_limit(self, table: str) -> int | None:
+        """How many rows one query over a database view gives; None for a table (servicenow-api.md 10)."""
+        if self.dictionary.view(table) is None:
+            return None
+        most = number_of(self.property("glide.db.max_view_records"))
+        return _VIEW_RECORDS if most is None or most < 0 else int(most)
 
     def _deletion_rules(self) -> DeletionRules:
         ignored = names_in(self.property("glide.db.audit.ignore.delete"))

@@ -115,6 +115,10 @@ class RuleBook:
         line = (*self._dictionary.lineage(table), "*")
         return any(self._matching(operation, name, wanted) for wanted in (element, "*") for name in line)
 
+    def governs(self, table: str, operation: str) -> bool:
+        """Whether some table rule names this very table."""
+        return bool(self._matching(operation, table, ""))
+
     def guarded_elements(self, table: str, operation: str) -> frozenset[str]:
         """Columns of this class that some field rule names; `*` when a rule names them all."""
         self._refresh()

@@ -5,13 +5,14 @@ through the control API and which nothing overrides. With the switch `access_con
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from nowtwin.access.acl import GRANTED, Queries, RuleBook, Scripted, Verdict
+from nowtwin.access.acl import DENIED, GRANTED, Queries, RuleBook, Scripted, Verdict
 from nowtwin.accounts.users import User
 from nowtwin.errors import Refused
 from nowtwin.query.parse import Condition, Query, RelatedList, Term
 from nowtwin.schema.dictionary import Dictionary
+from nowtwin.schema.views import View, place_of
 
 _MATCH = frozenset({"=", "!=", "IN", "NOT IN", "SAMEAS", "NSAMEAS", "ANYTHING", "EMPTYSTRING", "ISEMPTY", "ISNOTEMPTY"})
 """Operators that `query_match` guards; `query_range` guards the others and sorting (D:query-acl-rule.md)."""
@@ -45,10 +46,28 @@ class Veil:
     alternatives: tuple[Queries, ...] = ()
     required: Queries = ()
     classes: tuple[str, ...] = ()
+    place: str = ""
+    """Which record of a row it is about: the row's own, one that a walk over references reaches (`caller_id`), or that
+    of a table of a view (`views.place_of`).
+    """
 
     @property
     def scripts(self) -> frozenset[Scripted]:
         return Verdict(self.alternatives, self.required).scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a record must pass before a column of it is shown; `place` as of a Veil."""
+
+    place: str
+    table: str
+    verdict: Verdict = GRANTED
+    veils: tuple[Veil, ...] = ()
+
+    @property
+    def scripts(self) -> frozenset[Scripted]:
+        return self.verdict.scripts.union(*(veil.scripts for veil in self.veils))
 
 
 class Access:
@@ -60,15 +79,18 @@ class Access:
         enforced: Callable[[], bool],
         default_deny: Callable[[], bool],
         scripts_governed: Callable[[], bool],
+        views_need_rules: Callable[[], bool],
     ) -> None:
         """`default_deny`: whether tables without a rule are for admins only (`glide.sm.default_mode`);
-        `scripts_governed`: whether columns of scripts need a role of their own.
+        `scripts_governed`: whether columns of scripts need a role of their own; `views_need_rules`: whether rules of
+        the tables of a view never count for it (`glide.security.expander.view.legacy`).
         """
         self._dictionary = dictionary
         self._book = rules
         self._enforced = enforced
         self._default_deny = default_deny
         self._scripts_governed = scripts_governed
+        self._views_need_rules = views_need_rules
         self._veils: dict[tuple[object, ...], tuple[Veil, ...]] = {}
         self.rules: list[HideRule] = []
 
@@ -77,11 +99,24 @@ class Access:
     def hidden_rows(self, user: User, table: str) -> tuple[Veil, ...]:
         """What of a table and its classes the user does not see."""
         hidden = (rule for rule in self._rules_for(user) if not rule.elements and self._related(rule.table, table))
-        return (*(Veil(rule.table, ((rule.query,),)) for rule in hidden), *self._denied(user, table))
+        own = (*(Veil(rule.table, ((rule.query,),)) for rule in hidden), *self._denied(user, table))
+        view = self._dictionary.view(table)
+        return (*own, *self._hidden_in_view(user, table, view)) if view else own
+
+    def _hidden_in_view(self, user: User, table: str, view: View) -> Iterable[Veil]:
+        """Rows with a record that the user does not see, unless the view has rules of its own (c_DatabaseViews.md)."""
+        if self._has_own_rules(table):
+            return
+        for member in view.tables:
+            for veil in self.hidden_rows(user, member.table):
+                yield replace(veil, place=place_of(member.prefix))
+
+    def _has_own_rules(self, view: str) -> bool:
+        return self._enforced() and (self._book.governs(view, "read") or self._views_need_rules())
 
     def _denied(self, user: User, table: str) -> tuple[Veil, ...]:
         """Veils of the access control lists; the same for all users with the same roles."""
-        if not self._enforced():
+        if not self._enforced() or (self._dictionary.view(table) and not self._has_own_rules(table)):
             return ()
         classes = self._dictionary.classes(table)
         key = (user.roles, classes, self._book.version(), self._default_deny())
@@ -107,6 +142,10 @@ class Access:
         """What table rules say about an operation on records of exactly this class."""
         if not self._enforced():
             return GRANTED
+        view = self._dictionary.view(table)
+        if view and not self._has_own_rules(table):
+            denied = any(self.verdict(user, member.table, operation).never for member in view.tables)
+            return DENIED if denied else GRANTED
         return self._book.table_verdict(user, table, operation, default_deny=self._default_deny())
 
     # -- columns -----------------------------------------------------------------------------------------------
@@ -117,14 +156,44 @@ class Access:
         hidden = {element for rule in rules for element in rule.elements}
         if self._enforced():
             hidden |= {e for e in self._guarded(table, "read") if self._field(user, table, e, "read").never}
+        view = self._dictionary.view(table)
+        for member in view.tables if view else ():
+            hidden |= {f"{member.prefix}_{element}" for element in self.hidden_columns(user, member.table)}
         return frozenset(hidden)
 
-    def conditional_columns(self, user: User, table: str) -> dict[str, Verdict]:
-        """Columns that are absent from some records, with the verdict that says from which."""
+    def conditional_columns(self, user: User, table: str) -> dict[str, tuple[Check, ...]]:
+        """Columns that are absent from some records, with what says from which."""
         if not self._enforced():
             return {}
         verdicts = {e: self._field(user, table, e, "read") for e in self._guarded(table, "read")}
-        return {e: v for e, v in verdicts.items() if not v.never and not v.always}
+        found: dict[str, tuple[Check, ...]] = {
+            e: (Check("", table, v),) for e, v in verdicts.items() if not v.never and not v.always
+        }
+        view = self._dictionary.view(table)
+        for member in view.tables if view else ():
+            for element, checks in self.conditional_columns(user, member.table).items():
+                placed = (replace(check, place=place_of(member.prefix)) for check in checks)
+                found[f"{member.prefix}_{element}"] = (*found.get(f"{member.prefix}_{element}", ()), *placed)
+        return found
+
+    def checks_on(self, user: User, table: str, path: str) -> tuple[Check, ...]:
+        """What the records on the way of a dotted path must pass before the column at its end is shown: the conditions
+        and scripts of rules for each record and for the column that is looked at.
+        """
+        checks: list[Check] = []
+        steps = path.split(".")
+        here: str | None = table
+        for at, step in enumerate(steps):
+            if here is None or here not in self._dictionary.tables:
+                break
+            walked = ".".join(steps[:at])
+            veils = tuple(replace(veil, place=walked) for veil in self.hidden_rows(user, here)) if at else ()
+            checks += [Check(walked, here, veils=veils)] if veils else []
+            of_column = self.conditional_columns(user, here).get(step, ())
+            checks += of_column if not at else [replace(check, place=walked) for check in of_column]
+            column = self._dictionary.column(here, step)
+            here = column.reference if column else None
+        return tuple(checks)
 
     def sees_path(self, user: User, table: str, path: str) -> bool:
         """Whether every step of a dotted path may be read, as far as roles say: the columns, and the tables behind

@@ -45,19 +45,25 @@ def listing_of(request: Request) -> Listing:
 
 def list_records(instance: Instance, request: Request, table: str, version: str) -> Answer:
     instance.prepare(table)
-    listing = listing_of(request)
+    listing = _bounded(instance, table, listing_of(request))
     wanted = wanted_rows(instance, request, table, list_query(instance, request, table))
     with instance.storage.lock:
         page = _read(instance, request, wanted, listing)
         counted = not (request.flag("sysparm_no_count") and instance.switches.no_count_drops_total)
         total = instance.reader.count(wanted, instance.switches) if counted else None
-        records = _shape(instance, request, page)
+        records = _shape(instance, request, table, page)
     headers: Headers = () if total is None else (("X-Total-Count", str(total)),)
     if not request.flag("sysparm_suppress_pagination_header"):
         headers += _links(instance, request, listing, total, len(page.sys_ids))
     if not records and version == "v1":
         raise errors.no_record()
     return json_answer(200, {"result": records}, headers=headers, rows=len(records))
+
+
+def _bounded(instance: Instance, table: str, listing: Listing) -> Listing:
+    """The window, no larger than what one query over a database view gives (10)."""
+    most = instance.view_limit(table) if instance.switches.view_limit_in_web_services else None
+    return listing if most is None else replace(listing, limit=min(listing.limit, most))
 
 
 def read_record(instance: Instance, request: Request, table: str, sys_id: str) -> Answer:
@@ -144,6 +150,10 @@ def wanted_rows(instance: Instance, request: Request, table: str, query: Query) 
 
 def _read(instance: Instance, request: Request, wanted: Wanted, listing: Listing) -> Page:
     paths = _paths(instance, request, wanted.table)
+    if instance.switches.dot_walks_check_records and instance.switches.access_control:
+        walked = {path: instance.access.checks_on(request.caller, wanted.table, path) for path in paths if "." in path}
+        checked = tuple((path, checks) for path, checks in walked.items() if checks)
+        wanted = replace(wanted, conditional=(*wanted.conditional, *checked))
     return instance.reader.page(wanted, paths, instance.switches, limit=listing.limit, offset=listing.offset)
 
 
@@ -163,6 +173,8 @@ def one_record(
     instance: Instance, request: Request, table: str, sys_id: str, *, seen: bool = False
 ) -> dict[str, Shaped]:
     """One record as it goes out; with `seen` also to a caller who wrote what he may not read."""
+    if instance.dictionary.column(table, "sys_id") is None:
+        raise errors.no_record()
     query = Query((((Term("sys_id", "=", sys_id),),),))
     across = request.flag("sysparm_query_no_domain")
     wanted = permission.wanted_rows(instance, request.caller, table, query, queried=False, all_domains=across)
@@ -172,16 +184,16 @@ def one_record(
         page = _read(instance, request, wanted, Listing(1, 0))
         if not page.sys_ids:
             raise errors.no_record()
-        return _shape(instance, request, page)[0]
+        return _shape(instance, request, table, page)[0]
 
 
-def _shape(instance: Instance, request: Request, page: Page) -> list[dict[str, Shaped]]:
+def _shape(instance: Instance, request: Request, table: str, page: Page) -> list[dict[str, Shaped]]:
     display = request.param("sysparm_display_value").lower()
     display = display if display in {"true", "all"} else "false"
     form = Form(display, not request.flag("sysparm_exclude_reference_link"), instance.url)
     displays = Displays(instance.dictionary, instance.storage, instance.switches, request.caller)
     records = Shaper(form, displays, instance.dictionary, instance.storage).records(page)
-    if not request.param("sysparm_fields"):
+    if not request.param("sysparm_fields") and not instance.dictionary.view(table):
         tags: Shaped = {"display_value": "", "value": ""} if display == "all" else ""
         for record in records:
             record.setdefault("sys_tags", tags)

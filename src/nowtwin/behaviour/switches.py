@@ -18,6 +18,18 @@ class Switches:
     unreadable_aggregates_refused: bool = True
     """Grouping by a column that the caller may not read, or aggregating it, is 403 as a query on it is; otherwise it is
     answered (4)."""
+    dot_walks_check_records: bool = True
+    """Conditions and scripts of access rules decide for each record that a dotted column reaches; otherwise only roles
+    count there (1.6)."""
+    view_rows_have_sys_id: bool = False
+    """Rows of a database view have a `sys_id`, made of those of their records; no source shows one (1.1)."""
+    view_limit_in_web_services: bool = True
+    """`glide.db.max_view_records` limits what web services read of a database view, as it does for scripts (10)."""
+    view_write_status: int = 403
+    """Status of a write to a database view, which is refused in any case (1.1)."""
+    broken_views_invalid: bool = False
+    """A database view whose where clause cannot be read is an invalid table; otherwise it has no rows. An
+    assumption."""
     scripted_api_failure_status: int = 500
     """Status of a scripted REST API whose script fails (8.2)."""
     script_actions_as_system: bool = True

@@ -62,6 +62,8 @@ def readable_record(instance: Instance, user: User, table: str, sys_id: str) -> 
 
 def insertable(instance: Instance, user: User, table: str, body: Mapping[str, str]) -> dict[str, str]:
     """What of a body the user may set on a new record. Raises Refused 403 where he may create none."""
+    if instance.dictionary.view(table):
+        raise errors.view_is_read_only(instance.switches.view_write_status, "Insert")
     actual = body.get("sys_class_name", "")
     actual = actual if actual in instance.dictionary.classes(table) else table
     verdict = instance.access.verdict(user, actual, "create")

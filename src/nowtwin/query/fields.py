@@ -1,12 +1,14 @@
-"""Column paths to SQL: dot-walks become left joins on the referenced tables, each joined once per statement."""
+"""Column paths to SQL: dot-walks become left joins on the referenced tables, each joined once per statement. A database
+view is read as a subquery.
+"""
 
 from dataclasses import dataclass
 
+from nowtwin.query.relations import NOTHING, class_condition, column_sql, relation
+from nowtwin.query.view_joins import ViewJoins
 from nowtwin.schema.dictionary import METADATA_ROOT, Column, Dictionary
 from nowtwin.storage.rows import Storage, quote
 from nowtwin.values import LIST_TYPES
-
-NOTHING = "NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,15 @@ class Place:
     table: str
 
 
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A record that a row leads to: SQL of its sys_id and of its class, and the table that it is looked up in."""
+
+    sys_id: str
+    of_class: str
+    table: str
+
+
 class Source:
     """What a statement reads: the table's physical rows under an alias, plus the joins its fields asked for."""
 
@@ -36,33 +47,24 @@ class Source:
         self.roots: set[str] = set()
         self._joins: list[str] = []
         self._places: dict[str, Place] = {"": Place(alias, table)}
-        self._from = self._relation(table)
+        view = dictionary.view(table)
+        self._view = ViewJoins(dictionary, storage, view, self.roots) if view else None
+        self._from = "" if view else relation(dictionary, storage, table, self.roots)
 
     def from_clause(self) -> str:
-        return " ".join([f"{self._from} AS {self.alias}", *self._joins])
+        rows = self._view.subquery() if self._view else self._from
+        return " ".join([f"{rows} AS {self.alias}", *self._joins])
 
     def class_condition(self) -> str | None:
-        """Rows of this class and its descendants; None when that is every row of the physical table."""
-        root = self.dictionary.root(self.table)
-        if self.table in {root, METADATA_ROOT}:
-            return None
-        names = ["'" + name.replace("'", "''") + "'" for name in self.dictionary.classes(self.table)]
-        if len(names) == 1:
-            return f"{self.alias}.sys_class_name = {names[0]}"
-        # The plus keeps the planner from reading class by class, which would need a sort of the whole table.
-        return f"+{self.alias}.sys_class_name IN ({', '.join(names)})"
+        """Rows of this class and its descendants; None when that is every row of the relation."""
+        return class_condition(self.dictionary, self.table, self.alias)
 
     def field(self, path: str) -> Field | None:
         """The column at the end of a dotted path, or None where a part of the path does not exist."""
         *walk, element = path.split(".")
-        place = self._places[""]
-        for depth, step in enumerate(walk):
-            found = self._step(place, ".".join(walk[: depth + 1]), step)
-            if found is None:
-                return None
-            place = found
-        column = self.dictionary.column(place.table, element)
-        if column is None:
+        place = self._walk(walk)
+        column = self.dictionary.column(place.table, element) if place else None
+        if place is None or column is None:
             return None
         return Field(self._column_sql(place, element), column, place.table)
 
@@ -80,12 +82,39 @@ class Source:
             return field.sql
         return self.display(f"{path}.{element}", shown) if shown.column.reference else shown.sql
 
+    def anchor(self, place: str) -> Anchor | None:
+        """The record at the end of a walk over references, at a table of a view (`views.place_of`), or the row itself;
+        None where no row leads to one.
+        """
+        prefix = place.removesuffix("$")
+        if self._view and prefix != place:
+            key, of_class = (
+                f"{self.alias}.{self._view.use_key(prefix, name)}" for name in ("sys_id", "sys_class_name")
+            )
+            return Anchor(key, of_class, self._view.member(prefix).table)
+        if self._view and not place:
+            return Anchor(f"{self.alias}.sys_id", "'" + self.table.replace("'", "''") + "'", self.table)
+        reached = self._walk(place.split(".")) if place else self._places[""]
+        if reached is None or reached.alias is None:
+            return None
+        return Anchor(f"{reached.alias}.sys_id", f"{reached.alias}.sys_class_name", reached.table)
+
+    def _walk(self, steps: list[str]) -> Place | None:
+        place = self._places[""]
+        for depth, step in enumerate(steps):
+            found = self._step(place, ".".join(steps[: depth + 1]), step)
+            if found is None:
+                return None
+            place = found
+        return place
+
     def _column_sql(self, place: Place, element: str) -> str:
         if place.alias is None:
             return NOTHING
-        if place.table == METADATA_ROOT or self.storage.has(self.dictionary.root(place.table), element):
-            return f"{place.alias}.{quote(element)}"
-        return NOTHING
+        if self._view and place.alias == self.alias:
+            name = self._view.use(element)
+            return name if name == NOTHING else f"{place.alias}.{name}"
+        return column_sql(self.dictionary, self.storage, place.table, place.alias, element)
 
     def _step(self, place: Place, path: str, step: str) -> Place | None:
         if path in self._places:
@@ -98,28 +127,8 @@ class Source:
         root = self.dictionary.root(column.reference)
         if key != NOTHING and (column.reference == METADATA_ROOT or self.storage.has(root, "sys_id")):
             alias = f"{self.alias}{len(self._places)}"
-            relation = self._relation(column.reference)
-            self._joins.append(f"LEFT JOIN {relation} AS {alias} ON {alias}.{quote(column.reference_key)} = {key}")
+            rows = relation(self.dictionary, self.storage, column.reference, self.roots)
+            self._joins.append(f"LEFT JOIN {rows} AS {alias} ON {alias}.{quote(column.reference_key)} = {key}")
             target = Place(alias, column.reference)
         self._places[path] = target
         return target
-
-    def _relation(self, table: str) -> str:
-        root = self.dictionary.root(table)
-        if root != METADATA_ROOT:
-            self.roots.add(root)
-            self.storage.ensure(root)
-            return quote(root)
-        return self._all_metadata()
-
-    def _all_metadata(self) -> str:
-        """sys_metadata is stored nowhere: it is the union of the tables that extend it."""
-        columns = list(self.dictionary.columns(METADATA_ROOT))
-        self.storage.ensure(METADATA_ROOT)
-        parts = []
-        for root in self.storage.roots():
-            if METADATA_ROOT in self.dictionary.lineage(root):
-                self.roots.add(root)
-                names = (quote(c) if self.storage.has(root, c) else f"NULL AS {quote(c)}" for c in columns)
-                parts.append(f"SELECT {', '.join(names)} FROM {quote(root)}")  # noqa: S608 - quoted names
-        return "(" + " UNION ALL ".join(parts) + ")"

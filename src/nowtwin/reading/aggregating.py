@@ -70,7 +70,7 @@ def aggregate(dictionary: Dictionary, storage: Storage, wanted: Wanted, asked: A
     measures = {m: sql for m in asked.measures if (sql := _sql(source, m)) is not None}
     where = where_of(source, Conditions(source, switches, wanted.moment, closed=wanted.closed), wanted)
     if switches.aggregates_hide_rows and wanted.hidden:
-        unseen = Veiling(dictionary, storage, switches, wanted.moment, {}).unseen(wanted.hidden)
+        unseen = Veiling(source, switches, wanted.moment, {}).unseen(wanted.hidden)
         seen = f"NOT {unseen.text}"
         where = Sql(f"({where.text}) AND {seen}" if where.text else seen, (*where.parameters, *unseen.parameters))
     keys = [f"ifnull(CAST({field.sql} AS TEXT), '')" for field in fields.values()]

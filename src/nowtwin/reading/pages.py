@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nowtwin.access.acl import Scripted, Verdict
-from nowtwin.access.hiding import Veil
+from nowtwin.access.acl import Scripted
+from nowtwin.access.hiding import Check, Veil
 from nowtwin.behaviour.switches import Switches
 from nowtwin.query.dates import Moment
 from nowtwin.query.fields import Field, Source
@@ -36,7 +36,7 @@ class Wanted:
     moment: Moment
     hidden: tuple[Veil, ...] = ()
     closed: bool = False
-    conditional: tuple[tuple[str, Verdict], ...] = ()
+    conditional: tuple[tuple[str, tuple[Check, ...]], ...] = ()
     """Columns that only some records show, with what grants them."""
 
 
@@ -60,6 +60,27 @@ def where_of(source: Source, conditions: Conditions, wanted: Wanted) -> Sql:
     return Sql(" AND ".join(clauses), rendered.parameters if rendered else ())
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A page of the rows of a source."""
+
+    source: Source
+    where: Sql
+    order: Sequence[str]
+    bounds: tuple[int, int]
+
+    def sql(self, selected: Sequence[str]) -> str:
+        """A statement for some columns of the page; what is selected may have its own parameters, which come first."""
+        text = f"SELECT {', '.join(selected)} FROM {self.source.from_clause()}"  # noqa: S608 - built from quoted names
+        text += f" WHERE {self.where.text}" if self.where.text else ""
+        text += f" ORDER BY {', '.join(self.order)}" if self.order else ""
+        return f"{text} LIMIT ? OFFSET ?"
+
+    @property
+    def parameters(self) -> tuple[Stored, ...]:
+        return (*self.where.parameters, *self.bounds)
+
+
 class Reader:
     def __init__(self, dictionary: Dictionary, storage: Storage, access_script: AccessScript) -> None:
         self._access_script = access_script
@@ -78,19 +99,17 @@ class Reader:
         order = conditions.order(wanted.query)
         if order and limit and switches.shuffle_ties and UNIQUE.isdisjoint(o.field for o in wanted.query.order):
             order.append(f"substr({source.alias}.sys_id, {1 + offset // limit % _TIE_SHIFTS})")
-        partly = {path: verdict for path, verdict in wanted.conditional if path in fields}
-        bounds = (-1 if limit is None else limit, offset)
-        ids = _window_sql([f"{source.alias}.sys_id"], source, where, order)
-        passed = self._passed(wanted, partly, ids, (*where.parameters, *bounds))
-        veiling = Veiling(self._dictionary, self._storage, switches, wanted.moment, passed)
+        partly = {path: checks for path, checks in wanted.conditional if path in fields}
+        window = _Window(source, where, order, (-1 if limit is None else limit, offset))
+        passed = self._passed(wanted, partly, window)
+        veiling = Veiling(source, switches, wanted.moment, passed)
         flags = [veiling.unseen(wanted.hidden)]
-        flags += [veiling.granted(wanted.table, verdict) for verdict in partly.values()]
+        flags += [veiling.granted(checks) for checks in partly.values()]
         cipher = "'********'" if switches.passwords_masked else f"lower(hex(substr({source.alias}.sys_id, 1, 16)))"
         outputs = [_output(field, cipher) for field in fields.values()]
         selected = [f"{source.alias}.sys_id", *(f.text for f in flags), *outputs]
-        sql = _window_sql(selected, source, where, order)
         looked = tuple(value for flag in flags for value in flag.parameters)
-        rows = self._storage.rows(sql, (*looked, *where.parameters, *bounds))
+        rows = self._storage.rows(window.sql(selected), (*looked, *window.parameters))
         if wanted.hidden:
             rows = [row for row in rows if not row[1]]
         columns: tuple[tuple[Any, ...], ...] = tuple(zip(*rows, strict=True)) if rows else ((),) * len(selected)
@@ -99,16 +118,24 @@ class Reader:
         return Page(columns[0], tuple(fields), tuple(fields.values()), columns[ahead:], granted)
 
     def _passed(
-        self, wanted: Wanted, partly: Mapping[str, Verdict], sql: str, parameters: Sequence[Stored]
+        self, wanted: Wanted, partly: Mapping[str, tuple[Check, ...]], window: _Window
     ) -> Mapping[Scripted, Sequence[str]]:
-        """What scripts of access rules say about the rows of a page, which `sql` finds without them."""
-        scripts = {script for veil in wanted.hidden for script in veil.scripts}
-        scripts |= {script for verdict in partly.values() for script in verdict.scripts}
-        if not scripts:
-            return {}
-        ids = [str(sys_id) for (sys_id,) in self._storage.rows(sql, parameters)]
-        ordered = sorted(scripts, key=lambda script: script.sys_id)
-        return {script: self._access_script(script, wanted.table, ids, wanted.moment) for script in ordered}
+        """What scripts of access rules say about the records of a page, each asked about the records of its place."""
+        places: dict[str, set[Scripted]] = {}
+        parts: list[Veil | Check] = [*wanted.hidden, *(check for checks in partly.values() for check in checks)]
+        for part in parts:
+            if part.scripts:
+                places.setdefault(part.place, set()).update(part.scripts)
+        passed: dict[Scripted, list[str]] = {}
+        for place, scripts in places.items():
+            anchor = window.source.anchor(place)
+            if anchor is None:
+                continue
+            rows = self._storage.rows(window.sql([anchor.sys_id]), window.parameters)
+            ids = list(dict.fromkeys(str(sys_id) for (sys_id,) in rows if sys_id is not None))
+            for script in sorted(scripts, key=lambda script: script.sys_id):
+                passed.setdefault(script, []).extend(self._access_script(script, anchor.table, ids, wanted.moment))
+        return passed
 
     def count(self, wanted: Wanted, switches: Switches) -> int:
         """How many rows match, blind to hidden ones; cached until one of the tables is written."""
@@ -126,14 +153,6 @@ class Reader:
                 self._counts.clear()
             self._counts[sql, where.parameters] = (versions, int(total or 0))
         return int(total or 0)
-
-
-def _window_sql(selected: Sequence[str], source: Source, where: Sql, order: Sequence[str]) -> str:
-    """A page of rows; the limit and the offset are its last parameters."""
-    sql = f"SELECT {', '.join(selected)} FROM {source.from_clause()}"  # noqa: S608 - built from quoted names
-    sql += f" WHERE {where.text}" if where.text else ""
-    sql += f" ORDER BY {', '.join(order)}" if order else ""
-    return f"{sql} LIMIT ? OFFSET ?"
 
 
 def _output(field: Field, cipher: str) -> str:

@@ -9,14 +9,14 @@ import json
 from collections.abc import Mapping, Sequence
 
 from nowtwin.access.acl import Queries, Scripted, Verdict
-from nowtwin.access.hiding import Veil
+from nowtwin.access.hiding import Check, Veil
 from nowtwin.behaviour.switches import Switches
 from nowtwin.query.dates import Moment
-from nowtwin.query.fields import Source
+from nowtwin.query.fields import Anchor, Source
 from nowtwin.query.parse import parse
 from nowtwin.query.render import Conditions, Sql
-from nowtwin.schema.dictionary import Dictionary
-from nowtwin.storage.rows import Storage
+from nowtwin.schema.views import ROW, place_of
+from nowtwin.storage.rows import quote
 from nowtwin.values import Stored
 
 _EVERY = Sql("1")
@@ -24,18 +24,14 @@ _NONE = Sql("0")
 
 
 class Veiling:
-    """Renders for rows under the alias `t`, in the eyes of whom the moment names."""
+    """Renders for the rows of a source, in the eyes of whom the moment names. What it renders may read further columns
+    and records, so the source's FROM is to be asked for afterwards.
+    """
 
     def __init__(
-        self,
-        dictionary: Dictionary,
-        storage: Storage,
-        switches: Switches,
-        moment: Moment,
-        passed: Mapping[Scripted, Sequence[str]],
+        self, source: Source, switches: Switches, moment: Moment, passed: Mapping[Scripted, Sequence[str]]
     ) -> None:
-        self._dictionary = dictionary
-        self._storage = storage
+        self._source = source
         self._switches = switches
         self._moment = moment
         self._passed = passed
@@ -44,42 +40,69 @@ class Veiling:
         """True for rows that one of the veils covers."""
         return _any([self._covered(veil) for veil in veils])
 
-    def granted(self, table: str, verdict: Verdict) -> Sql:
-        """True for rows that the verdict grants."""
-        alternatives = _any([self._all(table, queries) for queries in verdict.alternatives])
-        return _every([alternatives, self._all(table, verdict.required)])
+    def granted(self, checks: tuple[Check, ...]) -> Sql:
+        """True for rows whose records pass all checks. A record that is not there forbids nothing."""
+        return _every([self._passed_by(check) for check in checks])
+
+    def _passed_by(self, check: Check) -> Sql:
+        anchor = self._source.anchor(check.place)
+        if anchor is None:
+            return _EVERY
+        granted = self._grants(anchor, check.table, check.verdict)
+        if check.veils:
+            unseen = self.unseen(check.veils)
+            granted = _every([granted, Sql(f"NOT ifnull({unseen.text}, 0)", unseen.parameters)])
+        return _any([Sql(f"{anchor.sys_id} IS NULL"), granted]) if check.place else granted
+
+    def _grants(self, anchor: Anchor, table: str, verdict: Verdict) -> Sql:
+        alternatives = _any([self._all(anchor, table, queries) for queries in verdict.alternatives])
+        return _every([alternatives, self._all(anchor, table, verdict.required)])
 
     def _covered(self, veil: Veil) -> Sql:
+        anchor = self._source.anchor(veil.place)
+        if anchor is None:
+            return _NONE
         if not veil.classes:
-            return _any([self._all(veil.table, queries, closed=False) for queries in veil.alternatives])
+            return _any([self._all(anchor, veil.table, queries, closed=False) for queries in veil.alternatives])
         marks = ", ".join("?" * len(veil.classes))
-        of_class = Sql(f"t.sys_class_name IN ({marks})", tuple(veil.classes))
+        of_class = Sql(f"{anchor.of_class} IN ({marks})", tuple(veil.classes))
         if not veil.alternatives:
             return of_class
-        granted = self.granted(veil.table, Verdict(veil.alternatives, veil.required))
+        granted = self._grants(anchor, veil.table, Verdict(veil.alternatives, veil.required))
         return Sql(f"({of_class.text} AND NOT {granted.text})", (*of_class.parameters, *granted.parameters))
 
-    def _all(self, table: str, queries: Queries, *, closed: bool = True) -> Sql:
+    def _all(self, anchor: Anchor, table: str, queries: Queries, *, closed: bool = True) -> Sql:
         return _every(
             [
-                self._passes(part) if isinstance(part, Scripted) else self._meets(table, part, closed=closed)
+                self._passes(anchor, part)
+                if isinstance(part, Scripted)
+                else self._meets(anchor, table, part, closed=closed)
                 for part in queries
             ]
         )
 
-    def _passes(self, script: Scripted) -> Sql:
-        ids = json.dumps(list(self._passed[script]))
-        return Sql("t.sys_id IN (SELECT value FROM json_each(?))", (ids,))
+    def _passes(self, anchor: Anchor, script: Scripted) -> Sql:
+        ids = json.dumps(list(self._passed.get(script, ())))
+        return Sql(f"{anchor.sys_id} IN (SELECT value FROM json_each(?))", (ids,))  # noqa: S608 - quoted names
 
-    def _meets(self, table: str, query: str, *, closed: bool) -> Sql:
-        source = Source(self._dictionary, self._storage, table, "h")
+    def _meets(self, anchor: Anchor, table: str, query: str, *, closed: bool) -> Sql:
+        source = Source(self._source.dictionary, self._source.storage, table, "h")
         where = Conditions(source, self._switches, self._moment, closed=closed).where(parse(query))
-        clauses = ["h.sys_id = t.sys_id"]
+        clauses = self._same(anchor, source)
         clauses += [text for text in (source.class_condition(), where.text if where else None) if text]
         return Sql(
             f"EXISTS (SELECT 1 FROM {source.from_clause()} WHERE {' AND '.join(clauses)})",  # noqa: S608 - built from quoted names
             where.parameters if where else (),
         )
+
+    def _same(self, anchor: Anchor, source: Source) -> list[str]:
+        """What makes a row of the source the record of the anchor: its key, for a row of a view all of its keys."""
+        view = source.dictionary.view(source.table)
+        if not view:
+            return [f"{source.alias}.{quote(ROW)} = {anchor.sys_id}"]
+        places = [place_of(member.prefix) for member in view.tables]
+        pairs = ((source.anchor(place), self._source.anchor(place)) for place in places)
+        return [f"{one.sys_id} IS {other.sys_id}" for one, other in pairs if one and other]
 
 
 def _any(parts: list[Sql]) -> Sql:

@@ -80,7 +80,7 @@ class Records:
 
     def read(self, table: str, sys_id: str) -> Record | None:
         """The record if it is of this table or of a class below it."""
-        row = self._storage.get(self._dictionary.root(table), sys_id)
+        row = None if self._dictionary.view(table) else self._storage.get(self._dictionary.root(table), sys_id)
         if row is None:
             return None
         actual = str(row.get("sys_class_name") or table)
@@ -103,6 +103,8 @@ class Records:
         display_values: bool = False,
         manner: Manner = _USUAL,
     ) -> Record:
+        if self._dictionary.view(table):
+            raise errors.view_is_read_only(switches.view_write_status, "Insert")
         actual = body.get("sys_class_name", "")
         if actual not in self._dictionary.classes(table):
             actual = table

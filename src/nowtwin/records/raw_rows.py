@@ -32,6 +32,8 @@ class RawRows:
         """
         if table not in self._dictionary.tables:
             raise errors.invalid_table(table)
+        if self._dictionary.view(table):
+            raise ValueError(f"{table} is a database view, which has no rows of its own")
         root = self._dictionary.root(table)
         total = 0
         with self._storage.lock, self._storage.transaction():
@@ -64,6 +66,8 @@ class RawRows:
 
     def export(self, table: str) -> Iterator[dict[str, str]]:
         """All stored rows of a table and its classes, in sys_id order, empty columns left out."""
+        if self._dictionary.view(table):
+            return
         root, last = self._dictionary.root(table), ""
         classes = set(self._dictionary.classes(table))
         sql = f"SELECT sys_id FROM {quote(root)} WHERE sys_id > ? ORDER BY sys_id LIMIT {_BATCH}"  # noqa: S608 - quoted name

@@ -4,6 +4,8 @@ with a deleted record (its attachments, a CI's relations).
 They stand beside the business rules (`scripting`), which are records; these are part of the platform.
 """
 
+import re
+
 from nowtwin.errors import failed
 from nowtwin.query.parse import parse
 from nowtwin.records.ground import Ground
@@ -18,7 +20,9 @@ from nowtwin.rules.cascades import Cascades
 _QUIET = Manner(workflow=False)
 _FORCED = Manner(force=True)
 _RELATED = frozenset({"sys_attachment", "cmdb_rel_ci"})
-_ROOTS = frozenset({"alm_asset", "cmdb", "cmdb_model", "cmdb_model_category", "sys_user", "sys_dictionary"})
+_ROOTS = frozenset(
+    {"alm_asset", "cmdb", "cmdb_model", "cmdb_model_category", "sys_db_view", "sys_dictionary", "sys_user"},
+)
 
 
 class Consequences:
@@ -61,6 +65,16 @@ class Consequences:
             self.assets.check_category(pending)
         elif root == "sys_user":
             _name_user(pending)
+        elif root == "sys_db_view":
+            self._name_view(pending)
+
+    def _name_view(self, pending: Pending) -> None:
+        """A view is named like a table, and like no table that there is (D: t_CreateADatabaseView.md; SDK, DatabaseView)."""
+        name = re.sub(r"[^a-z0-9_]", "_", pending.values.get("name", "").strip().lower())
+        pending.values["name"] = name
+        known = self._instance.dictionary.tables.get(name)
+        if name != pending.before.get("name", "") and known is not None and known.view is None:
+            raise failed(f"Table {name} already exists")
 
     def after(self, pending: Pending) -> None:
         """The write is in the database; `pending.values` are the stored columns."""

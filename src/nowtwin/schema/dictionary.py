@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields, replace
 from itertools import count
 from typing import Any, TypeVar
 
+from nowtwin.schema.views import ROW, View
+
 METADATA_ROOT = "sys_metadata"
 """The parent of all configuration records. Its children are stored apart, since their columns clash and are many."""
 
@@ -52,6 +54,8 @@ class Table:
     number_start: int | None = None
     number_digits: int | None = None
     attributes: Mapping[str, Any] | None = None
+    view: View | None = None
+    """Of a database view: what it joins. Such a table has no rows of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,9 @@ GLOBAL_COLUMNS = (
 )
 
 DISPLAY_GUESSES = ("name", "number", "u_name", "display_name", "label", "title", "element", "short_description")
+
+_UNWRITTEN: Mapping[str, Any] = {"read_only": True, "mandatory": None, "default": None, "unique": None, "cascade": None}
+"""What a column of a view has, since nothing is written through it."""
 
 _Item = TypeVar("_Item", Table, Column)
 
@@ -179,6 +186,17 @@ class Dictionary:
             self.tables[child] = replace(self.tables[child], super_class=None)
         self._index()
 
+    def put_views(self, views: Mapping[str, Table]) -> None:
+        """Know these database views and no others; a name that a table has stays the table's."""
+        kept = {name: table for name, table in self.tables.items() if table.view is None}
+        self.tables = {**views, **kept}
+        self._index()
+
+    def view(self, table: str) -> View | None:
+        """What a database view joins; None for a table."""
+        entry = self.tables.get(table)
+        return entry.view if entry else None
+
     def put_choice(self, choice: Choice) -> None:
         self._choices.setdefault((choice.table, choice.element), {})[_choice_key(choice)] = choice
         self._labels.clear()
@@ -253,6 +271,8 @@ class Dictionary:
 
     def declared_columns(self, table: str) -> dict[str, Column]:
         """As `columns`, retired ones included."""
+        if view := self.view(table):
+            return self._view_columns(table, view)
         line = self.lineage(table)
         top = line[-1]
         result = {name: Column(top, name, kind, label, max_length=size) for name, kind, size, label in GLOBAL_COLUMNS}
@@ -262,6 +282,22 @@ class Dictionary:
             for element, column in self._own.get(name, {}).items():
                 inherited = result.get(element)
                 result[element] = _fill(column, inherited) if inherited else column
+        return result
+
+    def _view_columns(self, name: str, view: View) -> dict[str, Column]:
+        """Columns of the view's tables under their prefixes, with their choices; nothing in a view can be written."""
+        result = {ROW: Column(name, ROW, "GUID", "Sys ID", max_length=32)} if view.has_sys_id else {}
+        for member in view.tables:
+            for element, column in self.columns(member.table).items():
+                here = f"{member.prefix}_{element}"
+                if not member.returns(element) or here in result:
+                    continue
+                label = view.labels.get(here) or column.label or label_of(element)
+                choices: dict[str, Any] = {
+                    "choice_table": column.choice_table or member.table,
+                    "choice_field": column.choice_field or element,
+                }
+                result[here] = replace(column, **_UNWRITTEN, **choices, table=name, element=here, label=label)
         return result
 
     def column(self, table: str, element: str) -> Column | None:
@@ -274,6 +310,8 @@ class Dictionary:
             declared = self.tables[name].display
             if declared and declared in columns:
                 return declared
+        if self.view(table):
+            return next((element for element in columns if "_sys_" not in element), ROW)
         return next((guess for guess in DISPLAY_GUESSES if guess in columns), "sys_created_on")
 
     def table_label(self, table: str) -> str:

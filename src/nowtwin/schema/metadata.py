@@ -37,8 +37,10 @@ def row_id(*names: str) -> str:
 
 
 def rows(dictionary: Dictionary) -> Iterator[tuple[str, list[Row]]]:
-    """Every metadata table with its rows."""
-    tables = dictionary.tables.values()
+    """Every metadata table with its rows. Database views are listed in sys_db_view alone: what enumerates tables on the
+    platform, and in connectors, reads that table besides.
+    """
+    tables = [table for table in dictionary.tables.values() if table.view is None]
     yield "sys_db_object", [_table_row(dictionary, table) for table in tables]
     columns = [column for table in tables for column in _declared(dictionary, table)]
     yield "sys_dictionary", [_collection_row(table) for table in tables] + [_column_row(c, dictionary) for c in columns]

@@ -4,7 +4,7 @@ GlideRecordSecure, which sees and writes what the session's user may (servicenow
 Each call has a struct for its arguments: a script that bends the prelude sends nonsense, and gets an error back.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import msgspec
@@ -144,10 +144,9 @@ class Queries:
         self._restrict = restrict
 
     def query(self, scope: Scope, asked: Asked) -> Mapping[str, object]:
-        ids = self._found(scope, asked)
-        cursor = Cursor(asked.table, ids, asked.secure)
+        cursor = self._found(scope, asked)
         scope.cursors.append(cursor)
-        return {"cursor": len(scope.cursors) - 1, "count": len(ids), "rows": _rows(scope, cursor, 0)}
+        return {"cursor": len(scope.cursors) - 1, "count": len(cursor.sys_ids), "rows": _rows(scope, cursor, 0)}
 
     def get(self, scope: Scope, asked: Get) -> Row | None:
         terms = (((asked.field, "=", asked.value),),)
@@ -155,7 +154,7 @@ class Queries:
             scope,
             Asked(table=asked.table, clauses=terms, limit=1, secure=asked.secure, workflow=asked.workflow),
         )
-        return _rows(scope, Cursor(asked.table, found, asked.secure), 0)[0] if found else None
+        return _rows(scope, found, 0)[0] if found.sys_ids else None
 
     def aggregate(self, scope: Scope, asked: AskedAggregate) -> list[Mapping[str, object]]:
         platform = scope.platform
@@ -182,13 +181,21 @@ class Queries:
             for group in result.groups
         ]
 
-    def _found(self, scope: Scope, asked: Asked) -> Sequence[str]:
+    def _found(self, scope: Scope, asked: Asked) -> Cursor:
         platform = scope.platform
         if asked.table not in platform.dictionary.tables:
-            return ()
+            return Cursor(asked.table, (), asked.secure)
         wanted = wanted_of(scope, asked.table, self._restricted(scope, asked), secure=asked.secure)
-        page = platform.reader.page(wanted, (), platform.switches, limit=asked.limit, offset=asked.first)
-        return page.sys_ids
+        most = platform.view_limit(asked.table)
+        if most is None:
+            page = platform.reader.page(wanted, (), platform.switches, limit=asked.limit, offset=asked.first)
+            return Cursor(asked.table, page.sys_ids, asked.secure)
+        hidden = platform.access.hidden_columns(scope.user, asked.table) if asked.secure else frozenset()
+        shown = [element for element in platform.dictionary.columns(asked.table) if element not in hidden]
+        limit = most if asked.limit is None else min(asked.limit, most)
+        page = platform.reader.page(wanted, shown, platform.switches, limit=limit, offset=asked.first)
+        rows = [dict(zip(page.keys, row, strict=True)) for row in zip(*page.columns, strict=True)]
+        return Cursor(asked.table, page.sys_ids, asked.secure, rows)
 
     def _restricted(self, scope: Scope, asked: Asked) -> Query:
         query = query_of(asked)
@@ -207,6 +214,8 @@ def fetch(scope: Scope, asked: Fetch) -> list[Row | None]:
 
 def _rows(scope: Scope, cursor: Cursor, at: int) -> list[Row | None]:
     """The next rows; None for one that is gone meanwhile."""
+    if cursor.rows is not None:
+        return [{element: text for element, text in row.items() if text} for row in cursor.rows[at : at + _CHUNK]]
     hidden = scope.platform.access.hidden_columns(scope.user, cursor.table) if cursor.secure else frozenset()
     found: list[Row | None] = []
     for sys_id in cursor.sys_ids[at : at + _CHUNK]:

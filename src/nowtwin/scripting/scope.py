@@ -16,6 +16,8 @@ class Cursor:
     table: str
     sys_ids: Sequence[str]
     secure: bool
+    rows: Sequence[Mapping[str, str]] | None = None
+    """The rows themselves where the table is a database view, whose rows cannot be looked up one by one."""
 
 
 @dataclass(slots=True)

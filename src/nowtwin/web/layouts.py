@@ -65,12 +65,12 @@ def _guessed(dictionary: Dictionary, table: str) -> tuple[str, ...]:
     columns = dictionary.columns(table)
     chosen = [dictionary.display_column(table), *(element for element in _FAVOURED if element in columns)]
     if len(dict.fromkeys(chosen)) < _FEWEST:
-        simple = (c for c in columns.values() if c.type in _PLAIN and not c.element.startswith("sys_"))
+        simple = (c for c in columns.values() if c.type in _PLAIN and "sys_" not in c.element)
         chosen += [column.element for column in simple]
     chosen = list(dict.fromkeys(chosen))[: _MOST - 2]
     if dictionary.children(table):
         chosen.append("sys_class_name")
-    return tuple(dict.fromkeys([*chosen, "sys_updated_on"]))
+    return tuple(dict.fromkeys([*chosen, *(["sys_updated_on"] if "sys_updated_on" in columns else [])]))
 
 
 def form_sections(instance: Instance, table: str, readable: Collection[str]) -> tuple[Section, ...]:

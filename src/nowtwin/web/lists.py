@@ -32,7 +32,9 @@ def show_list(instance: Instance, request: Request, table: str) -> Answer:
     head = tag(
         "div",
         tag("h1", title, " ", tag("small", f"{found.total:,}")),
-        link("New", address(f"/{table}.do", sys_id="-1"), class_="button"),
+        link("New", address(f"/{table}.do", sys_id="-1"), class_="button")
+        if not instance.dictionary.view(table)
+        else None,
         class_="headline",
     )
     messages = [*_warnings(instance, table, query), *_cut(found)]
@@ -133,8 +135,8 @@ class _View:
 
     def _row(self, row: Row) -> Html:
         actual = row["sys_class_name"].value if "sys_class_name" in row else ""
-        href = address(f"/{actual or self._table}.do", sys_id=row["sys_id"].value)
-        opener = tag("td", link("↗", href, aria_label="Open record"), class_="opener")
+        href = address(f"/{actual or self._table}.do", sys_id=row["sys_id"].value) if "sys_id" in row else ""
+        opener = tag("td", link("↗", href, aria_label="Open record") if href else None, class_="opener")
         shown = self._instance.dictionary.display_column(self._table)
         named = shown if shown in self._columns else self._columns[0]
         cells = (self._cell(path, row.get(path), href if path == named else "") for path in self._columns)
