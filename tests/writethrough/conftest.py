@@ -80,10 +80,7 @@ class Writing:
             await asyncio.sleep(0)
 
     async def claimed(self) -> list[write_log.Entry]:
-        async with self.bench.database.transaction() as connection:
-            return await write_log.claim(
-                connection, self.bench.connection_id, self.writer.holder, now=self.bench.now(), limit=50
-            )
+        return await self.writer.claim(50)
 
     def texts(self) -> set[str]:
         """The short descriptions of all incidents in the twin."""
@@ -187,6 +184,7 @@ async def writing(bench: Bench, database_dsn: str, maintenance: psycopg.Connecti
     made.resume()
     yield made
     await made.pause()
+    await writer.close()
     async with bench.database.transaction() as connection:
         cursor = await connection.execute("SELECT name FROM nowbridge.sql_user")
         for (name,) in await cursor.fetchall():

@@ -48,12 +48,15 @@ class Writes:
     settings: WriteSettings
     handed_over: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: dict[int, Writer] = field(default_factory=dict)
+    _retired: list[Writer] = field(default_factory=list)
     _running: dict[asyncio.Task[None], write_log.Entry] = field(default_factory=dict)
 
     def writer(self, replica: Replica) -> Writer:
         """The connection's writer, which remembers its tables; a new one where the connection was opened anew."""
         held = self._writers.get(replica.connection_id)
         if held is None or held.instance is not replica.instance:
+            if held is not None:
+                self._retired.append(held)  # what it took, it still ends
             held = self._writers[replica.connection_id] = self._new_writer(replica)
         return held
 
@@ -75,11 +78,8 @@ class Writes:
         self.handed_over.clear()
         begun = False
         for replica in replicas:
-            async with self.database.transaction() as connection:
-                entries = await write_log.claim(
-                    connection, replica.connection_id, self.holder, now=self.clock(), limit=AT_ONCE
-                )
             writer = self.writer(replica)
+            entries = await writer.claim(AT_ONCE)
             for entry in entries:
                 task = asyncio.create_task(self.carried_out(writer, entry))
                 self._running[task] = entry
@@ -116,3 +116,5 @@ class Writes:
     async def end(self) -> None:
         """Let what was begun come to its end."""
         await asyncio.gather(*self._running, return_exceptions=True)
+        for writer in (*self._writers.values(), *self._retired):
+            await writer.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 from psycopg import AsyncConnection
@@ -21,13 +21,12 @@ class Database:
 
     def __init__(self, dsn: str, *, max_size: int = 12, application: str = "nowbridge") -> None:
         self.dsn = dsn
+        self._settings: dict[str, Any] = {
+            "application_name": application,
+            "options": "-c TimeZone=UTC -c DateStyle=ISO",
+        }
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-            dsn,
-            min_size=1,
-            max_size=max_size,
-            open=False,
-            timeout=30,
-            kwargs={"application_name": application, "options": "-c TimeZone=UTC -c DateStyle=ISO"},
+            dsn, min_size=1, max_size=max_size, open=False, timeout=30, kwargs=self._settings
         )
 
     async def __aenter__(self) -> Self:
@@ -37,6 +36,11 @@ class Database:
 
     async def __aexit__(self, *_: object) -> None:
         await self._pool.close()
+
+    async def own_connection(self) -> Connection:
+        """One beside the pool, where each statement commits by itself, for who keeps something in it. The caller closes it."""
+        with translated("connect to the database"):
+            return await AsyncConnection.connect(self.dsn, autocommit=True, **self._settings)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -2,7 +2,7 @@
 committed to the log, while the client's transaction is still open.
 
 It goes through dblink, which is made safe first (traps, findings 1 and 4): dblink stands in a schema of its own with
-EXECUTE for the product's role only; the loop-back logs in as a role that may call four functions and nothing else;
+EXECUTE for the product's role only; the loop-back logs in as a role that may call three functions and nothing else;
 its password is generated, known to the user mapping alone, and new at every `ensure`.
 """
 
@@ -21,8 +21,7 @@ SCHEMA = "nowbridge_dblink"
 SERVER = "nowbridge_loopback"
 CALLABLE = (
     "submit_write(integer, xid8, text, text, text, text, boolean, jsonb)",
-    "write_state(bigint)",
-    "write_answer(bigint)",
+    "write_stands(bigint)",
     "abandon_write(bigint)",
 )
 ADMINISTRATOR = f"""\

@@ -27,7 +27,11 @@ Settled = Literal["committed", "reverted", "kept", "nothing"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A claimed write. `changes` are [table_id, sys_id, operation, {column: [before, after]}]."""
+    """A claimed write. `changes` are [table_id, sys_id, operation, {column: [before, after]}]. `stamp` is what is set in
+    every record that its SQL user writes, by column. `tables` are [id, layout_epoch, that of its triggers] of the connection:
+    different as soon as a table, its columns or its triggers are. `bell`: the client waits for the bell that stands on
+    the connection that claimed it.
+    """
 
     id: int
     mode: str
@@ -44,22 +48,32 @@ class Entry:
     silent_since: datetime | None
     confirmed: bool
     outcome: list[dict[str, Any]] | None
+    stamp: dict[str, str] | None
+    tables: list[list[int | None]]
+    bell: bool
 
 
 _COLUMNS = (
     "id, mode, state, connection_id, role, client_xid::text AS client_xid, statement, changes, epoch, undoes, plan,"
-    " sent_at, silent_since, confirmed, outcome"
+    " sent_at, silent_since, confirmed, outcome, (SELECT u.stamp FROM nowbridge.sql_user u WHERE u.name = role) AS stamp,"
+    " (SELECT coalesce(jsonb_agg(jsonb_build_array(t.id, t.layout_epoch, m.layout_epoch) ORDER BY t.id), '[]')"
+    "   FROM nowbridge.replica_table t LEFT JOIN nowbridge.write_table m ON m.table_id = t.id"
+    "   WHERE t.connection_id = w.connection_id) AS tables"
 )
+_BELL, _RINGING = 28276, 28277  # classes of advisory locks
 
 
 async def claim(
-    connection: Connection, connection_id: int, holder: Holder, *, now: datetime, limit: int
+    connection: Connection, connection_id: int, holder: Holder, *, now: datetime, limit: int, bell: bool = False
 ) -> list[Entry]:
-    """Take writes that nobody has begun, and those whose writer is gone before it sent anything."""
+    """Take writes that nobody has begun, and those whose writer is gone before it sent anything. `bell`: their clients wait
+    until `finish` on the same connection, or until that ends (store.write_desk); else they ask from time to time.
+    """
     return await _claim(
         connection,
         "state = 'new' OR (state = 'taken' AND lease_until < %(now)s)",
         "state = 'taken', taken_at = %(now)s",
+        f"pg_try_advisory_lock({_BELL}, (id %% 2147483647)::integer)" if bell else "false",
         {"connection": connection_id, "worker": holder.name, "until": now + holder.lease, "now": now, "limit": limit},
     )
 
@@ -76,18 +90,21 @@ async def claim_unknown(
         " OR (state = 'unknown' AND look_at <= %(now)s AND coalesce(lease_until, '-infinity') < %(now)s)",
         # A client may still wait: to it the write stays sent. Its last writer may have sent until its lease ran out.
         "look_at = NULL, silent_since = CASE WHEN state = 'sent' THEN lease_until ELSE silent_since END",
+        "false",
         {"connection": connection_id, "worker": holder.name, "until": now + holder.lease, "now": now, "limit": limit},
     )
 
 
-async def _claim(connection: Connection, which: str, becomes: str, values: Mapping[str, object]) -> list[Entry]:
+async def _claim(
+    connection: Connection, which: str, becomes: str, bell: str, values: Mapping[str, object]
+) -> list[Entry]:
     async with connection.cursor(row_factory=class_row(Entry)) as cursor:
         await cursor.execute(
-            f"UPDATE nowbridge.write_log SET {becomes}, worker = %(worker)s, epoch = epoch + 1, lease_until = %(until)s"
+            f"UPDATE nowbridge.write_log w SET {becomes}, worker = %(worker)s, epoch = epoch + 1, lease_until = %(until)s"
             " WHERE id IN (SELECT id FROM nowbridge.write_log"
             f" WHERE state IN ('new', 'taken', 'sent', 'unknown') AND connection_id = %(connection)s AND ({which})"
             " ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)"
-            f" RETURNING {_COLUMNS}",
+            f" RETURNING {_COLUMNS}, {bell} AS bell",
             values,
         )
         return sorted(await cursor.fetchall(), key=lambda entry: entry.id)
@@ -209,16 +226,21 @@ class End:
 
 
 async def finish(connection: Connection, entry: Entry, end: End, *, now: datetime) -> bool:
-    """Note how the write ended. False when another writer has the entry now, or the client gave it up before it began."""
+    """Note how the write ended, and ring the client's bell. False when another writer has the entry now, or the client gave
+    it up before it began.
+    """
+    ringing = f", pg_try_advisory_xact_lock({_RINGING}, %(key)s), pg_advisory_unlock({_BELL}, %(key)s)"
     cursor = await connection.execute(
-        "UPDATE nowbridge.write_log SET state = %(state)s, ended_at = %(now)s, outcome = coalesce(%(outcome)s, outcome),"
+        "WITH ended AS (UPDATE nowbridge.write_log SET state = %(state)s, ended_at = %(now)s, outcome = coalesce(%(outcome)s, outcome),"
         "  answer = %(answer)s, sqlstate = %(sqlstate)s, message = %(message)s, detail = %(detail)s, hint = %(hint)s,"
         "  lease_until = NULL, look_at = %(look_at)s,"
         "  settled = CASE WHEN mode = 'plan' OR %(state)s IN ('refused', 'abandoned') AND sent_at IS NULL"
         "    THEN 'nothing' ELSE settled END"
-        " WHERE id = %(id)s AND epoch = %(epoch)s AND state IN ('taken', 'sent', 'unknown')",
+        " WHERE id = %(id)s AND epoch = %(epoch)s AND state IN ('taken', 'sent', 'unknown') RETURNING id)"
+        f" SELECT (SELECT count(*) FROM ended) > 0{ringing if entry.bell else ''}",
         {
             "id": entry.id,
+            "key": entry.id % 2147483647,
             "epoch": entry.epoch,
             "state": end.state,
             "now": now,
@@ -231,7 +253,8 @@ async def finish(connection: Connection, entry: Entry, end: End, *, now: datetim
             "look_at": now + end.look_after if end.state == "unknown" else None,
         },
     )
-    return cursor.rowcount == 1
+    row = await cursor.fetchone()
+    return bool(row and row[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +277,7 @@ async def unsettled(connection: Connection, connection_id: int, *, now: datetime
     """
     async with connection.cursor() as cursor:
         await cursor.execute(
-            f"SELECT {_COLUMNS}, CASE WHEN client_xid IS NULL THEN 'committed' ELSE pg_xact_status(client_xid) END,"
+            f"SELECT {_COLUMNS}, false, CASE WHEN client_xid IS NULL THEN 'committed' ELSE pg_xact_status(client_xid) END,"
             "  client_xid IS NULL OR EXISTS (SELECT FROM nowbridge.write_marker m WHERE m.write_id = w.id),"
             "  ARRAY(SELECT o->>'fate' FROM jsonb_array_elements(w.outcome) o),"
             "  EXISTS (SELECT FROM jsonb_array_elements(w.outcome) o WHERE o->>'version' IS NOT NULL OR o->>'fate' <> 'refused')"

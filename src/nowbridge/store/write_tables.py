@@ -84,19 +84,3 @@ async def outdated(connection: Connection, connection_id: int) -> bool:
     )
     row = await cursor.fetchone()
     return bool(row and row[0])
-
-
-async def standing(
-    connection: Connection, connection_id: int, role: str
-) -> tuple[tuple[tuple[int, int, int | None], ...], dict[str, str]]:
-    """What changes whenever a table of the connection, its columns or its triggers do; and what is set in every record
-    that this SQL user writes, by column.
-    """
-    cursor = await connection.execute(
-        "SELECT t.id, t.layout_epoch, w.layout_epoch, (SELECT u.stamp FROM nowbridge.sql_user u WHERE u.name = %s)"
-        " FROM nowbridge.replica_table t LEFT JOIN nowbridge.write_table w ON w.table_id = t.id"
-        " WHERE t.connection_id = %s ORDER BY t.id",
-        (role, connection_id),
-    )
-    rows = await cursor.fetchall()
-    return tuple((row[0], row[1], row[2]) for row in rows), dict(rows[0][3] or {}) if rows else {}

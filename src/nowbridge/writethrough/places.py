@@ -1,5 +1,5 @@
 """The replica tables that one connection's writes can touch, as a writer remembers them: read again when a table, its
-columns or its triggers changed, which one short query per write tells.
+columns or its triggers changed, which every write tells.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from nowbridge.store import tables as table_store
 from nowbridge.store import write_tables
 from nowbridge.store.database import Database
 from nowbridge.store.tables import TableRow
+from nowbridge.store.write_log import Entry
 from nowbridge.store.write_tables import ColumnRow
 from nowbridge.writethrough.collected import Column, WritableTable
 
@@ -35,19 +36,18 @@ class Place:
 class Places:
     database: Database
     connection_id: int
-    _made_for: tuple[tuple[int, int, int | None], ...] = ()
+    _made_for: list[list[int | None]] | None = None
     _held: dict[int, Place] = field(default_factory=dict)
 
-    async def current(self, role: str = "") -> tuple[dict[int, Place], dict[str, str]]:
-        """By table id; and the stamp of this SQL user."""
-        async with self.database.session() as connection:
-            made_for, stamp = await write_tables.standing(connection, self.connection_id, role)
-            if made_for != self._made_for:
+    async def of(self, entry: Entry) -> dict[int, Place]:
+        """By table id, as they stood when the write was taken, or later."""
+        if entry.tables != self._made_for:
+            async with self.database.session() as connection:
                 every = await table_store.all_of(connection, self.connection_id)
                 columns = await write_tables.columns(connection, self.connection_id)
-                self._held = {row.id: _place(row, columns) for row in every}
-                self._made_for = made_for
-        return self._held, stamp
+            self._held = {row.id: _place(row, columns) for row in every}
+            self._made_for = entry.tables
+        return self._held
 
 
 def _place(row: TableRow, columns: list[ColumnRow]) -> Place:

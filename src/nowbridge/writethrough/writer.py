@@ -29,6 +29,7 @@ from nowbridge.servicenow.instance import Instance
 from nowbridge.store import hints, write_log, write_tables
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.leases import Holder
+from nowbridge.store.write_desk import Desk
 from nowbridge.store.write_log import End, Entry
 from nowbridge.transport.budget import Purpose
 from nowbridge.transport.purpose import calling_for
@@ -57,15 +58,28 @@ class Writer:
     most_rows: int = MOST_ROWS
     most_deletes: int = MOST_DELETES
     places: Places = field(init=False)
+    desk: Desk = field(init=False)
 
     def __post_init__(self) -> None:
         self.places = Places(self.database, self.connection_id)
+        self.desk = Desk(self.database)
+
+    async def claim(self, limit: int) -> list[Entry]:
+        """Take at most so many of the writes that wait."""
+        async with self.desk.connection() as connection:
+            return await write_log.claim(
+                connection, self.connection_id, self.holder, now=self.clock(), limit=limit, bell=True
+            )
 
     async def carry_out(self, entry: Entry) -> None:
         """Take one claimed write to its end, or to unknown, and note that."""
         end = await self.end_of(entry)
-        async with self.database.session() as connection:
+        async with self.desk.connection() as connection:
             await write_log.finish(connection, entry, end, now=self.clock())
+
+    async def close(self) -> None:
+        """Let go of the writer's own connection. It can go on: then it opens another."""
+        await self.desk.close()
 
     async def end_of(self, entry: Entry) -> End:
         with calling_for(Purpose.WRITE):
@@ -77,7 +91,7 @@ class Writer:
                 return End("refused", refusal=guard.not_reached(error))
 
     async def _carried_out(self, entry: Entry) -> End:
-        places, stamp = await self.places.current(entry.role)
+        places, stamp = await self.places.of(entry), entry.stamp or {}
         changes = [Change(*change) for change in entry.changes]
         plan = plan_of(changes, {place.table.id: place.table for place in places.values()})
         holders = await self._holders(plan, places)
@@ -132,7 +146,7 @@ class Writer:
         taken back.
         """
         steps = steps_of(entry)
-        holders = await self._holders(Plan(steps), (await self.places.current())[0])
+        holders = await self._holders(Plan(steps), await self.places.of(entry))
         delivery = self._delivery(holders, entry)
         found = await delivery.trace(steps, await self._instance_time(entry))
         there = [one for one in found if one is not None]
@@ -156,7 +170,7 @@ class Writer:
     async def take_back(self, entry: Entry) -> Report:
         """Take an accepted write back, as far as nobody has changed the records since."""
         steps = steps_of(entry)
-        holders = await self._holders(Plan(steps), (await self.places.current())[0])
+        holders = await self._holders(Plan(steps), await self.places.of(entry))
         delivery = self._delivery(holders, entry)
         made = made_of(entry.outcome or [])
         done = [Outcome(step, Fate.DONE, made.get(step.sys_id)) for stage in stages(Plan(steps)) for step in stage]
@@ -188,7 +202,7 @@ class Writer:
             for step in steps_of(entry)
         ]
         deleted = Plan(tuple(step for step in steps_of(entry) if step.operation is Operation.DELETE))
-        holders = await self._holders(deleted, (await self.places.current())[0])
+        holders = await self._holders(deleted, await self.places.of(entry))
         async with self.database.transaction() as connection:
             for sys_id, places in holders.items():
                 for place in places:  # a deletion that was taken back is a new record, whose versions begin anew

@@ -120,7 +120,6 @@ DECLARE
     v_id bigint;
     v_connections integer[];
 BEGIN
-    PERFORM nowbridge.commit_durably();
     IF pg_xact_status(p_xid) IS DISTINCT FROM 'in progress' OR NOT EXISTS (
         SELECT FROM pg_locks WHERE locktype = 'transactionid' AND pid = p_pid AND granted
            AND transactionid::text = (p_xid::text::numeric % 4294967296)::text
@@ -133,6 +132,9 @@ BEGIN
         RAISE EXCEPTION '[ServiceNow] One transaction can write to one instance only.' USING ERRCODE = '0A000',
             HINT = 'Write the tables of the other instance in a transaction of their own.';
     END IF;
+    -- Not worth waiting for the disk: nothing is sent before a writer's note of that is on it, and that comes later in
+    -- the same log. What a crash forgets until then was of a client that it ended.
+    PERFORM set_config('synchronous_commit', 'off', true);
     INSERT INTO nowbridge.write_log
         (mode, connection_id, role, application, client_pid, client_xid, statement, confirmed, changes, submitted_at)
     VALUES (p_mode, v_connections[1], p_role, p_application, p_pid, p_xid, p_statement, p_confirmed, p_changes,
@@ -142,14 +144,13 @@ BEGIN
     RETURN v_id;
 END $$;
 
-CREATE FUNCTION nowbridge.write_state(p_id bigint) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp AS
-    'SELECT state FROM nowbridge.write_log WHERE id = p_id';
-
-CREATE FUNCTION nowbridge.write_answer(p_id bigint) RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp AS
-    'SELECT jsonb_build_object(''answer'', answer, ''sqlstate'', sqlstate, ''message'', message, ''detail'', detail, ''hint'', hint)
-       FROM nowbridge.write_log WHERE id = p_id';
+-- How a write stands, and once it has ended, what the client is to know.
+CREATE FUNCTION nowbridge.write_stands(p_id bigint, OUT state text, OUT said jsonb)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp AS $$
+    SELECT w.state, CASE WHEN w.state IN ('done', 'refused') THEN jsonb_build_object('answer', w.answer,
+        'sqlstate', w.sqlstate, 'message', w.message, 'detail', w.detail, 'hint', w.hint) END
+      FROM nowbridge.write_log w WHERE w.id = p_id
+$$;
 
 -- Returns the state in which the client left it: abandoned when nothing had been sent, else what it was.
 CREATE FUNCTION nowbridge.abandon_write(p_id bigint) RETURNS text
@@ -171,7 +172,10 @@ DECLARE
     c_all constant integer := 20;
     v_open boolean := 'nowbridge_loopback' = ANY (coalesce(nowbridge_dblink.dblink_get_connections(), '{}'));
 BEGIN
-    IF v_open THEN
+    IF v_open AND nowbridge_dblink.dblink_is_busy('nowbridge_loopback') = 0 -- reads what came in, an end too
+       AND nowbridge_dblink.dblink_error_message('nowbridge_loopback') = 'OK' THEN
+        RETURN false;
+    ELSIF v_open THEN
         BEGIN
             PERFORM * FROM nowbridge_dblink.dblink('nowbridge_loopback', 'SELECT 1') AS alive(one integer);
             RETURN false;
@@ -209,6 +213,21 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, nowbridge, pg_temp AS $$
         nullif(current_setting('statement_timeout'), '0')::interval)
 $$;
 
+-- Waits until a writer has ended a write, if one has it: its connection holds the first lock from its claim on, and lets
+-- go of it while it holds the second, which ends with the transaction that notes the end (store.write_desk). Else, and
+-- after p_most at the latest, this returns for somebody to look. Locks are let go at once: they are nothing but a bell.
+CREATE FUNCTION nowbridge.await_bell(p_id bigint, p_most interval) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp SET lock_timeout = '1s' AS $$
+DECLARE
+    v_key constant integer := p_id % 2147483647;
+BEGIN
+    PERFORM set_config('lock_timeout', greatest(1, ceil(extract(epoch FROM p_most) * 1000))::text, true);
+    PERFORM pg_advisory_lock_shared(28276, v_key), pg_advisory_unlock_shared(28276, v_key),
+        pg_advisory_lock_shared(28277, v_key), pg_advisory_unlock_shared(28277, v_key);
+EXCEPTION WHEN lock_not_available THEN
+    NULL;
+END $$;
+
 -- Hands changes over and waits for what becomes of them. Returns the answer of a write that was accepted; every other
 -- end is an error. Called by the flush and by plan_write.
 CREATE FUNCTION nowbridge.hand_over(p_mode text, p_statement text, p_changes jsonb) RETURNS jsonb
@@ -219,7 +238,7 @@ DECLARE
     v_id bigint;
     v_state text;
     v_begun constant timestamptz := clock_timestamp();
-    v_pause double precision := 0.002; -- every look wakes two processes, which the writer may need
+    v_pause double precision := 0.001; -- every look wakes two processes, which the writer may need
     v_why text;
     v_said jsonb;
 BEGIN
@@ -232,11 +251,12 @@ BEGIN
         BEGIN
             PERFORM pg_sleep(v_pause);
             v_pause := least(v_pause * 1.15, CASE WHEN clock_timestamp() < v_begun + interval '1 s' THEN 0.01 ELSE 0.05 END);
+            PERFORM nowbridge.await_bell(v_id, least(v_until - clock_timestamp(), interval '500 ms'));
             IF clock_timestamp() > v_until THEN
                 v_why := 'The time for it is over';
             ELSE
-                SELECT state INTO v_state FROM nowbridge_dblink.dblink('nowbridge_loopback',
-                    format('SELECT nowbridge.write_state(%s)', v_id)) AS stands(state text);
+                SELECT state, said INTO v_state, v_said FROM nowbridge_dblink.dblink('nowbridge_loopback',
+                    format('SELECT * FROM nowbridge.write_stands(%s)', v_id)) AS stands(state text, said jsonb);
             END IF;
         EXCEPTION WHEN query_canceled THEN
             v_why := 'Canceled on request';
@@ -254,9 +274,9 @@ BEGIN
         END IF;
         EXIT WHEN v_why IS NOT NULL OR v_state NOT IN ('new', 'taken', 'sent');
     END LOOP;
-    IF v_state IN ('done', 'refused') THEN
+    IF v_state IN ('done', 'refused') AND v_said IS NULL THEN -- ended while this was giving it up
         SELECT said INTO v_said FROM nowbridge_dblink.dblink('nowbridge_loopback',
-            format('SELECT nowbridge.write_answer(%s)', v_id)) AS answered(said jsonb);
+            format('SELECT said FROM nowbridge.write_stands(%s)', v_id)) AS stands(said jsonb);
     END IF;
     IF v_close THEN
         PERFORM nowbridge_dblink.dblink_disconnect('nowbridge_loopback');
