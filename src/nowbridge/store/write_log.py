@@ -273,12 +273,12 @@ class Unsettled:
 
 async def unsettled(connection: Connection, connection_id: int, *, now: datetime, limit: int = 100) -> list[Unsettled]:
     """Writes that were sent and whose client's transaction has ended; locked until the end of this transaction, so that one
-    writer settles each. Whoever needs longer takes them over (`take`).
+    writer settles each. Whoever needs longer takes them over (`take`). Their marks are looked for by a statement of their
+    own: a transaction that commits while the first one runs has ended to it, and its mark is not there yet.
     """
     async with connection.cursor() as cursor:
         await cursor.execute(
             f"SELECT {_COLUMNS}, false, CASE WHEN client_xid IS NULL THEN 'committed' ELSE pg_xact_status(client_xid) END,"
-            "  client_xid IS NULL OR EXISTS (SELECT FROM nowbridge.write_marker m WHERE m.write_id = w.id),"
             "  ARRAY(SELECT o->>'fate' FROM jsonb_array_elements(w.outcome) o),"
             "  EXISTS (SELECT FROM jsonb_array_elements(w.outcome) o WHERE o->>'version' IS NOT NULL OR o->>'fate' <> 'refused')"
             " FROM nowbridge.write_log w WHERE settled IS NULL AND state IN ('done', 'refused') AND connection_id = %s"
@@ -287,8 +287,14 @@ async def unsettled(connection: Connection, connection_id: int, *, now: datetime
             " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
             (connection_id, now, limit),
         )
-        found = await cursor.fetchall()
-    return [Unsettled(Entry(*row[:-4]), *row[-4:]) for row in found]
+        found = [(Entry(*row[:-3]), *row[-3:]) for row in await cursor.fetchall()]
+        ids = [entry.id for entry, *_ in found]
+        await cursor.execute("SELECT write_id FROM nowbridge.write_marker WHERE write_id = ANY(%s)", (ids,))
+        marked = {row[0] for row in await cursor.fetchall()}
+    return [
+        Unsettled(entry, status, entry.client_xid is None or entry.id in marked, fates, touched)
+        for entry, status, fates, touched in found
+    ]
 
 
 async def take(connection: Connection, holder: Holder, entry: Entry, *, now: datetime) -> Entry:
