@@ -20,6 +20,7 @@ from sqlalchemy.ext.automap import automap_base
 from sqlalchemy.orm import Session
 
 from nowbridge.store.provision import as_role
+from nowbridge.writethrough.enable import enable_writes
 from tests.support.beside import Ended, run_beside
 from tests.writethrough.conftest import PASSWORD, Writing
 from tests.writethrough.test_sql_clients import refuse
@@ -124,6 +125,32 @@ async def test_a_new_record_names_what_only_servicenow_sets_but_gives_it_no_valu
     assert writing.texts() == {"no 0", "no 1", "no 2", "made"}
 
 
+@pytest.mark.req("Q51")
+async def test_a_column_that_was_removed_in_servicenow_may_be_named_but_not_given_a_value(writing: Writing) -> None:
+    """ORMs go on naming it: it is here, with its last values."""
+    async with writing.bench.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE nowbridge.replica_table SET layout = jsonb_set(layout, '{columns}', (SELECT jsonb_agg(CASE"
+            " WHEN c->>'name' IN ('close_notes', 'close_code', 'close_code__value')"
+            " THEN c || '{\"state\": \"removed\"}' ELSE c END) FROM jsonb_array_elements(layout->'columns') c))"
+        )
+    await enable_writes(writing.bench.database, writing.bench.replica.instance, writing.bench.connection_id)
+    async with await writing.connect() as client:
+        await client.execute(
+            "INSERT INTO incident (short_description, close_notes, close_code) VALUES ('made', NULL, NULL)"
+        )
+        await client.execute(
+            "UPDATE incident SET short_description = 'saved', close_notes = close_notes, close_code = NULL"
+        )
+        for column in ("close_notes", "close_code", "close_code__value"):
+            with pytest.raises(psycopg.errors.GeneratedAlways, match=f"`{column}` cannot be written"):
+                await client.execute(f"UPDATE incident SET {column} = 'a value'")
+            with pytest.raises(psycopg.errors.GeneratedAlways, match=f"`{column}` cannot be written"):
+                await client.execute(f"INSERT INTO incident ({column}) VALUES ('a value')")
+        await client.execute("DELETE FROM incident WHERE number = 'INC0000001'")
+    assert writing.texts() == {"saved"}
+
+
 async def django(writing: Writing, story: str, folder: Path) -> Ended:
     parts = urlsplit(as_role(writing.dsn, "ada", PASSWORD))
     environment = {
@@ -158,6 +185,8 @@ async def test_django_writes_with_the_models_that_inspectdb_prints(writing: Writ
         "was": "New",
         "key": "sys_id",
         "is": ["In Progress", 2, 1],
+        "saved": ["saved whole", "In Progress", 2],
+        "not saved": "[ServiceNow] `sys_created_by` cannot be written.",
         "updated": 1,
         "made before": None,
         "made": ["1 - Critical", True, True],
@@ -171,7 +200,7 @@ async def test_django_writes_with_the_models_that_inspectdb_prints(writing: Writ
     ]
     assert refusals[1][:2] == ["commit", "IntegrityError"]
     assert refusals[1][2].startswith("[ServiceNow] Update a record in incident")
-    assert writing.texts() == {"by a query set", "no 1", "by django"}
+    assert writing.texts() == {"by a query set", "saved whole", "by django"}
 
 
 @pytest.mark.req("Q51", "Q52", "Q53")

@@ -43,11 +43,19 @@ async def test_a_value_that_does_not_fit_is_refused(writing: Writing, assignment
     await refused(writing, f"UPDATE incident SET {assignment} WHERE number = 'INC0000001'", sqlstate)
 
 
-async def test_what_only_servicenow_sets_cannot_be_named(writing: Writing) -> None:
+async def test_what_only_servicenow_sets_cannot_be_changed(writing: Writing) -> None:
+    """The key not at all, the rest only with the value that it has: ORMs name every column."""
+    changed = {"sys_updated_on": "now()", "sys_mod_count": "7", "sys_created_by": "'me'"}
+    for column, value in changed.items():
+        error = await refused(writing, f"UPDATE incident SET {column} = {value}", "428C9")
+        assert f"`{column}` cannot be written" in str(error)
     async with await writing.connect() as client:
-        for column in ("sys_id", "sys_updated_on", "sys_mod_count"):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                await client.execute(f"UPDATE incident SET {column} = {column}")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await client.execute("UPDATE incident SET sys_id = sys_id")
+        before = writing.calls()
+        for column in changed:
+            await client.execute(f"UPDATE incident SET {column} = {column}")
+    assert writing.calls() == before
 
 
 @pytest.mark.req("Q48")

@@ -1,7 +1,7 @@
 """People's and programs' own roles in the replica's database: readers, and writers.
 
-A reader may SELECT. A writer may besides INSERT, UPDATE and DELETE, column by column: never what only ServiceNow sets;
-not TRUNCATE, and not make triggers or references. Neither sees our own schema, but for the function that plans a write.
+A reader may SELECT. A writer may besides INSERT, UPDATE and DELETE, column by column: never the sys_id of a record that
+exists; not TRUNCATE, and not make triggers or references. Neither sees our own schema, but for the function that plans a write.
 """
 
 from __future__ import annotations
@@ -139,23 +139,20 @@ async def _grant(connection: Connection, name: str) -> list[str]:
 
 
 async def _grant_writing(connection: Connection, table_id: int, table: Relation, role: sql.Identifier) -> None:
-    cursor = await connection.execute(
-        "SELECT name, shown, read_only FROM nowbridge.write_column WHERE table_id = %s", (table_id,)
-    )
-    columns = await cursor.fetchall()
-    if not columns:
+    cursor = await connection.execute("SELECT name, shown FROM nowbridge.write_column WHERE table_id = %s", (table_id,))
+    # ORMs name every column of a record that they save, those too that only ServiceNow sets: with the value that it had, or
+    # NULL. Another value there is refused (guard).
+    named = [name for pair in await cursor.fetchall() for name in pair if name is not None]
+    if not named:
         return
-    settable = [name for stored, shown, fixed in columns if not fixed for name in (stored, shown) if name is not None]
-    listed = sql.SQL(", ").join(map(sql.Identifier, settable))
-    # An ORM names every column of a new row, those that only ServiceNow sets as NULL; a value there is refused (guard).
-    every = dict.fromkeys(
-        name for stored, shown, _ in columns for name in ("sys_id", stored, shown) if name is not None
+    new, held = (
+        sql.SQL(", ").join(map(sql.Identifier, names))
+        for names in (dict.fromkeys(("sys_id", *named)), [name for name in named if name != "sys_id"])
     )
-    new = sql.SQL(", ").join(map(sql.Identifier, every))
     for statement in (
         sql.SQL("REVOKE INSERT, UPDATE ON {} FROM {}").format(table.identifier, role),
         sql.SQL("GRANT INSERT ({}) ON {} TO {}").format(new, table.identifier, role),
-        sql.SQL("GRANT UPDATE ({}) ON {} TO {}").format(listed, table.identifier, role),
+        sql.SQL("GRANT UPDATE ({}) ON {} TO {}").format(held, table.identifier, role),
         sql.SQL("GRANT DELETE ON {} TO {}").format(table.identifier, role),
     ):
         await connection.execute(statement)

@@ -24,11 +24,13 @@ class ColumnRow:
     read_only: bool
     mandatory: bool
     max_length: int | None
+    closed: bool
 
 
 async def columns(connection: Connection, connection_id: int) -> list[ColumnRow]:
     cursor = await connection.execute(
-        "SELECT w.table_id, w.name, w.source, w.journal, w.reference, w.read_only, w.mandatory, w.max_length"
+        "SELECT w.table_id, w.name, w.source, w.journal, w.reference, w.read_only, w.mandatory, w.max_length,"
+        " w.closed"
         " FROM nowbridge.write_column w JOIN nowbridge.replica_table t ON t.id = w.table_id WHERE t.connection_id = %s",
         (connection_id,),
     )

@@ -45,6 +45,7 @@ class WriteColumn:
     read_only: bool = False
     mandatory: bool = False
     max_length: int | None = None
+    closed: bool = False  # not loaded now: nobody could see what became of a value
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class WriteTable:
     def loaded(self) -> tuple[str, ...]:
         """Every column that an answer of ServiceNow fills."""
         shown = [column.shown for column in self.columns if column.shown is not None]
-        return (*(column.name for column in self.columns if not column.journal), *shown)
+        return (*(column.name for column in self.columns if not column.journal and not column.closed), *shown)
 
 
 async def make(connection: Connection, table: WriteTable) -> None:
@@ -89,8 +90,8 @@ async def make(connection: Connection, table: WriteTable) -> None:
     async with connection.cursor() as cursor:
         await cursor.executemany(
             "INSERT INTO nowbridge.write_column"
-            " (table_id, name, source, shown, journal, reference, read_only, mandatory, max_length)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " (table_id, name, source, shown, journal, reference, read_only, mandatory, max_length, closed)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 (
                     table.id,
@@ -102,6 +103,7 @@ async def make(connection: Connection, table: WriteTable) -> None:
                     column.read_only,
                     column.mandatory,
                     column.max_length,
+                    column.closed,
                 )
                 for column in table.columns
             ],

@@ -25,6 +25,12 @@ class Column:
     read_only: bool = False
     mandatory: bool = False
     max_length: int | None = None
+    closed: bool = False  # not loaded now: removed in ServiceNow, or not shown to the account
+
+    @property
+    def key(self) -> str:
+        """What a value is kept under: a closed column's name may not hide the open one of the same source."""
+        return self.name if self.closed else self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +107,15 @@ def _turn(net: _Net, operation: str) -> None:
 def _take(net: _Net, change: Change, table: WritableTable) -> None:
     for name, (before, after) in change.values.items():
         column = table.columns.get(name)
-        if column is None:  # a label: its stored value is here as well
-            continue
+        if column is None or (column.closed and change.operation == "delete"):
+            continue  # a label: its stored value is here as well
         if column.journal:
             if after is not None and change.operation != "delete":
                 net.journals.append((column.source, str(after)))
             continue
         came = _text(column, after)
-        first = net.values[column.source][0] if column.source in net.values else _text(column, before)
-        net.values[column.source] = (first, came)
+        first = net.values[column.key][0] if column.key in net.values else _text(column, before)
+        net.values[column.key] = (first, came)
 
 
 def _text(column: Column, value: object) -> str:

@@ -61,13 +61,15 @@ def write_table(row: TableRow, table: Table, others: Sequence[TableRow]) -> Writ
 
 
 def write_columns(layout: Layout, table: Table) -> list[WriteColumn]:
-    """Every column that is loaded, and the journals. Columns that are not loaded now (unreadable, removed) cannot be
-    written: nobody could see what became of them.
+    """Every column that is loaded, and the journals. The others (unreadable, removed) are closed: a client may name them, as
+    ORMs do, but nobody could see what became of a value.
     """
     wanted = [*layout.loaded, *(c for c in layout.columns if c.role is Role.JOURNAL and c.state is ColumnState.LIVE)]
     labels = {layout.stored_beside(c).name: c for c in wanted if c.role is Role.LABEL}
     stored = {c.source: c.name for c in wanted if c.role is Role.VALUE}
-    return [_column(c, labels.get(c.name), table, stored) for c in wanted if c.role is not Role.LABEL]
+    named = {c.name for c in wanted}
+    closed = [WriteColumn(c.name, c.source, closed=True) for c in layout.columns if c.name not in named]
+    return [*(_column(c, labels.get(c.name), table, stored) for c in wanted if c.role is not Role.LABEL), *closed]
 
 
 def _column(column: ReplicaColumn, label: ReplicaColumn | None, table: Table, stored: dict[str, str]) -> WriteColumn:

@@ -57,9 +57,11 @@ def _too_many(plan: Plan, limits: Limits) -> Refusal | None:
 
 def _unfit(step: Step, table: WritableTable) -> Refusal | None:
     """Why this step's values cannot be written."""
-    columns = {column.source: column for column in table.columns.values()}
+    columns = {column.key: column for column in table.columns.values()}
     for name, text in step.fields:
         column = columns.get(name)
+        if column is not None and column.closed:
+            return _closed(name)
         if column is None or name in SYSTEM or column.read_only:
             return _read_only(name)
         if column.max_length is not None and len(text) > column.max_length and column.pg_type == "text":
@@ -73,7 +75,7 @@ def _unfit(step: Step, table: WritableTable) -> Refusal | None:
     if step.operation is not Operation.CREATE:
         return None
     given = step.written
-    missing = [c for c in columns.values() if c.mandatory and not c.journal and not given.get(c.source)]
+    missing = [c for c in columns.values() if c.mandatory and not c.journal and not given.get(c.key)]
     return _mandatory(missing[0].name) if missing else None
 
 
@@ -161,6 +163,15 @@ def _why(one: Outcome) -> str:
 def _read_only(name: str) -> Refusal:
     return Refusal(
         "428C9", f"[ServiceNow] `{name}` cannot be written.", "It is read-only in ServiceNow. Nothing was sent."
+    )
+
+
+def _closed(name: str) -> Refusal:
+    return Refusal(
+        "428C9",
+        f"[ServiceNow] `{name}` cannot be written.",
+        "It was removed in ServiceNow, is left out, or is not shown to the account. Nothing was sent.",
+        "Leave it out, or write NULL. `nowbridge columns` tells how it stands.",
     )
 
 

@@ -55,7 +55,8 @@ def _place(row: TableRow, columns: list[ColumnRow]) -> Place:
     types = {column.name: column.pg_type for column in layout.columns}
     mine = [column for column in columns if column.table_id == row.id and column.name in types]
     made = {
-        c.name: Column(c.name, c.source, types[c.name], c.journal, c.read_only, c.mandatory, c.max_length) for c in mine
+        c.name: Column(c.name, c.source, types[c.name], c.journal, c.read_only, c.mandatory, c.max_length, c.closed)
+        for c in mine
     }
     table = WritableTable(row.id, (row.source, *layout.ancestors), made)
     return Place(row, layout, table, {c.source: c.reference for c in mine if c.reference})

@@ -327,7 +327,7 @@ async def _held_in(connection: Connection, place: Place, steps: Sequence[Step]) 
 def _stamp(step: Step, stamp: Mapping[str, str], place: Place) -> Step:
     if step.operation is Operation.DELETE:
         return step
-    written = {column.source for column in place.table.columns.values()}
+    written = {column.source for column in place.table.columns.values() if not column.closed}
     added = tuple((n, text) for n, text in stamp.items() if n in written and n not in step.written)
     return Step(step.operation, step.table, step.sys_id, step.fields + added, step.base, step.journals)
 

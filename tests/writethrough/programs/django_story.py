@@ -45,6 +45,15 @@ def write() -> None:
     one.save(update_fields=["state"])
     one.refresh_from_db()
     told["is"] = [one.state, one.state_value, one.sys_mod_count]
+    one.short_description = "saved whole"
+    one.save()
+    one.refresh_from_db()
+    told["saved"] = [one.short_description, one.state, one.sys_mod_count]
+    one.sys_created_by = "somebody else"
+    try:
+        one.save()
+    except DatabaseError as error:
+        told["not saved"] = str(error).splitlines()[0]
     told["updated"] = incidents.filter(number="INC0000000").update(short_description="by a query set")
     made = incidents.create(short_description="by django", impact="1 - High", urgency="1 - High")
     told["made before"] = made.number

@@ -14,6 +14,7 @@ CREATE TABLE nowbridge.write_column (
     read_only    boolean NOT NULL DEFAULT false,
     mandatory    boolean NOT NULL DEFAULT false,
     max_length   integer,
+    closed       boolean NOT NULL DEFAULT false, -- not loaded now (removed, unreadable): only NULL, or what it holds
     PRIMARY KEY (table_id, name)
 );
 
