@@ -1,7 +1,15 @@
 """Async business rules: when their condition is decided, what their jobs see, and when they do not run."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
+
 import pytest
 
+from nowtwin.scripting.jobs import Jobs
 from tests.nowtwin.scripts import add_rule, insert, logged, settle
 from tests.nowtwin.talk import Talk
 
@@ -102,3 +110,59 @@ def test_a_reset_forgets_rules_and_jobs(talk: Talk) -> None:
     talk.control("POST", "reset")
     assert talk.control("GET", "jobs") == {"pending": 0}
     assert insert(talk)["description"] == ""
+
+
+@pytest.mark.behaviour("8.1", evidence="assumption: a node has about eight workers", switch="scheduler_workers")
+def test_waits_of_several_async_rules_overlap(talk: Talk) -> None:
+    with meeting(patience=20) as (url, met):
+        script = f"var r = new sn_ws.RESTMessageV2(); r.setEndpoint('{url}'); r.setHttpMethod('GET'); r.execute();"
+        rules = [add_rule(talk, script, name=f"Calls {n}", when="async") for n in range(2)]
+        insert(talk)
+        settle(talk)
+        assert met == [True, True]
+    with meeting(patience=0.3) as (url, met):
+        for rule in rules:
+            talk.patch("sys_script", rule, {"script": script.replace(script.split("'")[1], url)})
+        talk.control("PUT", "switches", {"scheduler_workers": 1})
+        insert(talk)
+        settle(talk)
+        assert met == [False, False]
+
+
+def test_jobs_of_one_line_run_in_their_order() -> None:
+    jobs, ran = Jobs(lambda: 8), Queue[int]()
+    for number in range(50):
+        jobs.queue(partial(ran.put, number), 0.0, line="events")
+    assert jobs.settle(20)
+    jobs.stop()
+    assert [ran.get_nowait() for _ in range(50)] == list(range(50))
+
+
+@contextmanager
+def meeting(patience: float) -> Iterator[tuple[str, list[bool]]]:
+    """A server whose answers wait for a second request, so many seconds; and whether each met another."""
+    met: list[bool] = []
+    both = threading.Barrier(2)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            try:
+                both.wait(patience)
+                met.append(True)
+            except threading.BrokenBarrierError:
+                met.append(False)
+                both.reset()
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - signature of the library
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", met
+        finally:
+            server.shutdown()
+            thread.join()

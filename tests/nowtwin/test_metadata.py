@@ -103,6 +103,20 @@ def test_a_custom_table_with_columns_and_choices_can_be_made_and_used(talk: Talk
     assert talk.names("task", "short_description=Chairs") == ["Chairs"]
 
 
+def test_a_new_table_has_its_rows_in_the_dictionary(talk: Talk) -> None:
+    talk.post("sys_db_object", {"name": "u_root", "label": "Root", "is_extendable": "true"})
+    talk.post("sys_dictionary", {"name": "u_root", "element": "u_size", "internal_type": "integer"})
+    talk.post("sys_db_object", {"name": "u_leaf", "label": "Leaf", "super_class": _super_class(talk, "u_root")})
+    system = ["sys_class_name", "sys_created_by", "sys_created_on", "sys_id", "sys_mod_count", "sys_updated_by"]
+    system.append("sys_updated_on")
+    assert talk.names("sys_dictionary", "name=u_root^ORDERBYelement", "element") == ["", *system, "u_size"]
+    assert talk.names("sys_documentation", "name=u_root^elementISEMPTY", "label") == ["Root"]
+    assert talk.names("sys_dictionary", "name=u_leaf", "element") == [""]
+    (made,) = talk.rows("sys_db_object", "name=u_root")
+    (row,) = talk.rows("sys_dictionary", "name=u_root^element=sys_id")
+    assert (row["sys_created_on"], row["internal_type"]["value"]) == (made["sys_created_on"], "GUID")
+
+
 def test_a_later_schema_document_adds_tables_columns_and_a_parent(talk: Talk) -> None:
     instance = talk.instance
     instance.load("sys_user_role", [{"name": "itil"}])

@@ -271,6 +271,15 @@ def test_a_clone_replaces_the_data_and_voids_tokens_and_sessions(talk: Talk) -> 
     assert talk.control("GET", "writes")["next"] >= 4
 
 
+def test_a_clone_has_a_new_identity_where_nothing_was_drawn_before(talk: Talk) -> None:
+    query = "name=instance_id"
+    (before,) = talk.names("sys_properties", query, "value")
+    first = talk.control("POST", "clone", {"data": "empty"})["instance_id"]
+    second = talk.control("POST", "clone", {"data": "empty"})["instance_id"]
+    assert talk.names("sys_properties", query, "value") == [second]
+    assert len({before, first, second}) == 3
+
+
 def test_a_clone_may_come_from_a_file(talk: Talk, tmp_path: Path) -> None:
     talk.post("incident", {"short_description": "here"})
     source = tmp_path / "prod.json"

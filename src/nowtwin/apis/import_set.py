@@ -104,7 +104,7 @@ def _transform(instance: Instance, request: Request, sys_id: str, *, synchronous
     if synchronous:
         run()
     else:
-        instance.scripts.jobs.queue(run, _ASYNC_SECONDS)
+        instance.scripts.jobs.queue(run, _ASYNC_SECONDS, line="sys_import_set")
 
 
 def _multiple(instance: Instance, request: Request) -> str:

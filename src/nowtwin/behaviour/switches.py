@@ -99,6 +99,9 @@ class Switches:
     """How deep writes of scripts may set off further scripts. An assumption."""
     async_rule_delay_ms: int = 100
     """Real milliseconds between a write and the run of its async rules; there is no documented figure (8.1)."""
+    scheduler_workers: int = 8
+    """Async rules and scheduled scripts that run at a time, as a node's scheduler has about eight workers. An
+    assumption."""
     async_rules_reread: bool = True
     """An async rule sees the record as it is when it runs, otherwise as it was when it was queued (8.1)."""
     outbound_anywhere: bool = False

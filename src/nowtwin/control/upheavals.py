@@ -118,6 +118,7 @@ def clone_over(instance: Instance, kind: Source, source: str, *, name: str = "",
     and the passwords of users that are there afterwards. OAuth tokens and sessions end.
     """
     with instance.storage.lock:
+        before = instance.property("instance_id")
         kept = {table: list(instance.export(table)) for table in preserve}
         running = {place: getattr(instance, place) for place in _RUNNING}
         hidden, accounts, ids = instance.access.rules, instance.accounts.saved(), instance.random.getstate()
@@ -135,7 +136,9 @@ def clone_over(instance: Instance, kind: Source, source: str, *, name: str = "",
         for table, rows in kept.items():
             clean(instance, table)
             instance.load(table, rows)
-        identity = f"{instance.random.getrandbits(128):032x}"
+        identity = instance.records.new_id()
+        while identity == before:  # the first number of a seed that nothing else was drawn from
+            identity = instance.records.new_id()
         set_properties(instance, {"instance_id": identity} | ({"instance_name": name} if name else {}))
         return identity
 

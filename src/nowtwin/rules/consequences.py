@@ -9,19 +9,22 @@ import re
 from nowtwin.errors import failed
 from nowtwin.query.parse import parse
 from nowtwin.records.ground import Ground
-from nowtwin.records.selecting import select
+from nowtwin.records.selecting import equalities, select
 from nowtwin.records.write_rules import Manner, Pending
 from nowtwin.rules import reshaping
 from nowtwin.rules.assets import Assets
 from nowtwin.rules.attachments import CONTENT, drop_content
 from nowtwin.rules.autoclose import Autoclose
 from nowtwin.rules.cascades import Cascades
+from nowtwin.schema import metadata
 
 _QUIET = Manner(workflow=False)
 _FORCED = Manner(force=True)
+_STAMPS = ("sys_created_on", "sys_updated_on", "sys_created_by", "sys_updated_by")
 _RELATED = frozenset({"sys_attachment", "cmdb_rel_ci"})
 _ROOTS = frozenset(
-    {"alm_asset", "cmdb", "cmdb_model", "cmdb_model_category", "sys_db_view", "sys_dictionary", "sys_user"},
+    {"alm_asset", "cmdb", "cmdb_model", "cmdb_model_category"}
+    | {"sys_db_object", "sys_db_view", "sys_dictionary", "sys_user"},
 )
 
 
@@ -85,6 +88,8 @@ class Consequences:
             self.assets.follow_ci(pending)
         if pending.table == "sys_dictionary":
             self._follow_column(pending)
+        if pending.table == "sys_db_object" and pending.operation == "insert":
+            self._describe_table(pending)
         if pending.table in _RELATED and self._instance.switches.related_rows_touch_parents:
             self._touch_parents(pending)
         if pending.operation == "delete":
@@ -105,6 +110,17 @@ class Consequences:
             reshaping.empty_column(self._instance, table, element)
         elif pending.operation == "update" and now != before:
             reshaping.retype_column(self._instance, table, element, now)
+
+    def _describe_table(self, pending: Pending) -> None:
+        """A new table has its rows in the dictionary: its own, and on top of a class tree those of the system columns."""
+        name = pending.values.get("name", "")
+        if name not in self._instance.dictionary.tables:
+            return
+        made = {e: pending.values[e] for e in _STAMPS if e in pending.values}
+        for table, rows in metadata.rows_about(self._instance.dictionary, name):
+            known = select(self._instance, table, equalities({"name": name}), ("element",))
+            said = {row["element"] for row in known}
+            self._instance.load(table, [row | made for row in rows if row.get("element", "") not in said])
 
     def _keep_extended(self, pending: Pending) -> None:
         """Raises Refused 403 for a table that others extend."""

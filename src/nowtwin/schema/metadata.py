@@ -54,6 +54,14 @@ def rows(dictionary: Dictionary) -> Iterator[tuple[str, list[Row]]]:
     yield "sys_number", [_number_row(table) for table in tables if table.number_prefix]
 
 
+def rows_about(dictionary: Dictionary, name: str) -> Iterator[tuple[str, list[Row]]]:
+    """What the dictionary's tables say of a table beside its own row: itself, its columns, their labels."""
+    table = dictionary.tables[name]
+    columns = _declared(dictionary, table)
+    yield "sys_dictionary", [_collection_row(table), *(_column_row(column, dictionary) for column in columns)]
+    yield "sys_documentation", [_table_label_row(dictionary, table), *map(_column_label_row, columns)]
+
+
 def _declared(dictionary: Dictionary, table: Table) -> list[Column]:
     """Columns that have a dictionary entry on this table: its own, and the sys_ columns on a top table."""
     own = {column.element: column for column in dictionary.own_columns(table.name)}

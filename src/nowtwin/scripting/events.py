@@ -26,7 +26,7 @@ class Events:
         """Queue the script actions of an event that is stored, if its time has come."""
         actions = self._actions(event["name"])
         if actions and event["process_on"] <= self._platform.clock.stamp():
-            self._jobs.queue(lambda: self._run(event, actions), 0.0)
+            self._jobs.queue(lambda: self._run(event, actions), 0.0, line=TABLE)
 
     def _actions(self, name: str) -> Sequence[Row]:
         storage, root = self._platform.storage, self._platform.dictionary.root(TABLE)

@@ -17,7 +17,7 @@ from time import monotonic
 
 _LENGTH = struct.Struct(">I")
 _CHUNK = 1_048_576
-_MOST_IDLE = 2
+_MOST_IDLE = 8
 _PRELUDE = (
     "rhino",
     "kernel",

@@ -50,7 +50,7 @@ class Scripts:
         self.access = AccessScripts(platform, self._engine)
         self.endpoints = Endpoints(self._engine)
         self._known: tuple[tuple[int, int, bool], RuleBook] | None = None
-        self.jobs = Jobs()
+        self.jobs = Jobs(lambda: platform.switches.scheduler_workers)
         self.schedules = Schedules(platform, self._engine, self.jobs)
         self.events = Events(platform, self._engine, self.jobs)
 
