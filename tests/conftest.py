@@ -8,4 +8,5 @@ pytest_plugins = (
     "tests.support.replica",
     "tests.support.hooks",
     "tests.support.program",
+    "tests.support.histories",
 )

@@ -1,29 +1,37 @@
-"""Random histories: inserts, updates, deletes, renames, faults, killed workers, and hints that are lost, late, doubled
-and in any order. After quiet, replica = source.
+"""Random histories: inserts, updates, deletes, renames, late commits, faults, killed workers, and hints that are lost,
+late, doubled and in any order. After quiet, replica = source.
 
-The seed is in the test's name, so a failure can be played again; `--histories N` plays more of them.
+Every run plays 200; the seed stands with a failure. `--histories N` plays more of them, `--history SEED` one again.
 """
 
 import asyncio
 import random
+from collections.abc import Mapping
+from datetime import timedelta
 
 import msgspec
+import psycopg
 import pytest
 
+from nowbridge.api.hooks import Receiver
 from nowbridge.replica.labels import rewrite_renamed
 from nowbridge.replica.run import Replica
 from nowtwin.behaviour.faults import FaultRule, Kind
-from tests.support.hooks import HookBench, Post
+from tests.support.histories import Beginning, groups, named, told_by_seed
+from tests.support.hooks import SECRET, HookBench, Post
 
+USUAL, TOGETHER = 200, 10
 USERS = [f"{at:032x}" for at in range(0xA0, 0xA5)]
 KINDS: tuple[Kind, ...] = ("status", "drop_before", "drop_after", "truncate", "accepted", "error_in_body", "null_body")
-STEPS = 40
+SHORT, LONG, EACH_LONG = 14, 60, 10  # steps; each tenth history is a long one
 LOST = 0.2  # of the hints
+STATES = {"1": "New", "2": "In Progress", "3": "On Hold"}
+IMPACTS = {"1": "1 - High", "2": "2 - Medium", "3": "3 - Low"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "seed" in metafunc.fixturenames:
-        metafunc.parametrize("seed", range(1, 1 + metafunc.config.getoption("--histories")))
+    if "seeds" in metafunc.fixturenames:
+        metafunc.parametrize("seeds", groups(metafunc.config, USUAL, TOGETHER), ids=named)
 
 
 class History:
@@ -34,20 +42,28 @@ class History:
         self.hooked = hooked
         self.posts: list[Post] = []
         self.chance = random.Random(seed)
+        self.steps = self.chance.randint(1, SHORT) if seed % EACH_LONG else LONG
+        self.commits_late = self.chance.random() < 0.4
         self.workers = [bench.open_replica("worker-1"), bench.open_replica("worker-2")]
+        bench.replica = self.workers[0]
+        hooked.receiver = Receiver(bench.database, bench.now, lambda row: SECRET)
         self.living: list[str] = []
 
+    async def play(self) -> None:
+        await self.begin()
+        for _ in range(self.steps):
+            await self.step()
+        await self.be_quiet()
+
     async def begin(self) -> None:
-        instance = self.bench.twin.instance
-        instance.load("sys_user", [{"sys_id": key, "user_name": key[-2:], "name": f"User {key[-2:]}"} for key in USERS])
         self.living = self.bench.make_incidents(self.chance.randint(0, 180))
-        await self.bench.add("incident", "sys_user")
         await self.workers[0].prepare()
         await self.hooked.cover("incident", "sys_user")
 
     async def step(self) -> None:
         acts = [self.insert, self.update, self.update, self.update, self.delete, self.rename]
         acts += [self.wait, self.break_something, self.mend]
+        acts += [self.commit_late] if self.commits_late else []
         works = [self.load, self.poll, self.poll, self.rewrite, self.kill, self.kill, self.deliver, self.read]
         for _ in range(self.chance.randint(0, 6)):
             self.chance.choice(acts)()
@@ -69,6 +85,18 @@ class History:
             gone = self.living.pop(self.chance.randrange(len(self.living)))
             self.tell("incident", gone, "delete")
             self.bench.twin.instance.delete("incident", gone, user="admin")
+
+    def commit_late(self) -> None:
+        """A transaction ends whose rows are stamped with its beginning, by which time the cursor may have passed."""
+        instance = self.bench.twin.instance
+        seconds = self.chance.choice([1, 3, 10, 60])
+        instance.clock.advance(-seconds)
+        stamp = instance.clock.stamp()
+        instance.clock.advance(seconds)
+        for key in self.chance.sample(self.living, min(len(self.living), self.chance.randint(1, 3))):
+            count = str(int(instance.record("incident", key).values["sys_mod_count"]) + 1)
+            stored = instance.read("incident", key) or {}
+            instance.load("incident", [{**stored, **self.values(), "sys_updated_on": stamp, "sys_mod_count": count}])
 
     def rename(self) -> None:
         name = f"Renamed {self.chance.randint(0, 99)}"
@@ -132,6 +160,46 @@ class History:
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
 
+    async def be_quiet(self) -> None:
+        """What was left undone is done; then nothing may be missing, differ or be there still."""
+        bench, worker = self.bench, self.workers[1]
+        self.mend()
+        bench.now.pass_(hours=1)
+        await bench.load_shards(worker)
+        await self.deliver(worker)
+        await self.hooked.read_all()
+        for _ in range(2):
+            await bench.catch_up(worker)
+            await rewrite_renamed(bench.database, bench.connection_id)
+        if self.commits_late:
+            await self.look_again(worker)
+        found = await bench.verify("incident", repair=True)
+        assert (found.missing, found.differing, found.wrong_labels) == ([], [], [])
+        await self.compare()
+
+    async def look_again(self, worker: Replica) -> None:
+        """At what changed lately, in both tables."""
+        await worker.upkeep.give_duties()
+        await self.bench.rows("UPDATE nowbridge.duty SET next_at = 'infinity' RETURNING 1")
+        await self.bench.rows("UPDATE nowbridge.duty SET next_at = '-infinity' WHERE kind = 'recent' RETURNING 1")
+        while (done := await worker.tend_next()) is not None:
+            assert done.error is None
+
+    async def compare(self) -> None:
+        """Row by row with the instance's own rows, not by way of the API."""
+        instance = self.bench.twin.instance
+        names = {row["sys_id"]: row["name"] for row in instance.export("sys_user")}
+        users = await self.bench.rows("SELECT sys_id, name FROM sys_user")
+        assert dict(users) == names
+        held = await self.bench.rows(
+            "SELECT sys_id, short_description, assigned_to__value, assigned_to, state__value::text, state,"
+            " impact__value::text, impact, to_char(sys_updated_on, 'YYYY-MM-DD HH24:MI:SS'), sys_mod_count FROM incident"
+        )
+        stored = list(instance.export("incident"))
+        assert {row["sys_id"] for row in stored} == set(self.living)
+        expected = {row["sys_id"]: (*_shown(row, names), int(row["sys_mod_count"])) for row in stored}
+        assert {sys_id: rest for sys_id, *rest in held} == {key: list(rest) for key, rest in expected.items()}
+
     def values(self) -> dict[str, str]:
         return {
             "short_description": f"text {self.chance.randint(0, 9)}",
@@ -141,21 +209,23 @@ class History:
         }
 
 
-async def test_after_quiet_the_replica_equals_its_source(hooked: HookBench, seed: int) -> None:
-    bench, history = hooked.bench, History(hooked, seed)
-    await history.begin()
-    for _ in range(STEPS):
-        await history.step()
-    history.mend()
-    bench.now.pass_(hours=1)
-    await bench.load_shards(history.workers[1])
-    await history.deliver(history.workers[1])
-    await hooked.read_all()
-    for _ in range(3):
-        await bench.catch_up(history.workers[1])
-        await rewrite_renamed(bench.database, bench.connection_id)
-    found = await bench.verify("incident", repair=True)
-    assert (found.missing, found.differing, found.wrong_labels) == ([], [], [])
-    assert (await bench.verify("incident")).wrong == 0
-    assert (await bench.verify("sys_user")).equal
-    assert {row[0] for row in await bench.rows("SELECT sys_id FROM incident")} == set(history.living)
+def _shown(row: Mapping[str, str], names: Mapping[str, str]) -> tuple[str | None, ...]:
+    """What the replica is to show of an incident, but for its id and count of changes."""
+    person, state, impact = row.get("assigned_to", ""), row.get("state", ""), row.get("impact", "")
+    words = (*(person or None, names.get(person)), *(state or None, STATES.get(state)))
+    return (row["short_description"], *words, *(impact or None, IMPACTS.get(impact)), row["sys_updated_on"])
+
+
+async def test_after_quiet_the_replica_equals_its_source(
+    hooked: HookBench, superuser: psycopg.Connection, seeds: range
+) -> None:
+    bench = hooked.bench
+    users = [{"sys_id": key, "user_name": key[-2:], "name": f"User {key[-2:]}"} for key in USERS]
+    bench.twin.instance.load("sys_user", users)
+    await bench.add("incident", "sys_user")
+    beginning = Beginning.of(bench.twin.instance, superuser)
+    for seed in seeds:
+        with told_by_seed(seed):
+            beginning.bring_back()
+            bench.now.passed = timedelta()
+            await History(hooked, seed).play()

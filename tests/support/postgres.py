@@ -29,6 +29,14 @@ def superuser_dsn(postgres: EmbeddedServer) -> str:
     return postgres.superuser_dsn()
 
 
+@pytest.fixture
+def superuser(postgres: EmbeddedServer, database_dsn: str) -> Iterator[psycopg.Connection]:
+    """The superuser in this test's database: to set the stage, never for the product's code."""
+    name = psycopg.conninfo.conninfo_to_dict(database_dsn)["dbname"]
+    with psycopg.connect(postgres.superuser_dsn(str(name)), autocommit=True) as connection:
+        yield connection
+
+
 @pytest.fixture(scope="session")
 def template_dsn(postgres: EmbeddedServer) -> str:
     dsn = provision(postgres, database=TEMPLATE)

@@ -6,7 +6,6 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--histories", type=int, default=8, help="how many random histories of the replica to play")
     parser.addoption("--soak", action="store_true", help="run the long tests, and only them")
 
 
