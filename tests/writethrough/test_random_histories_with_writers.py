@@ -33,7 +33,7 @@ pytestmark = pytest.mark.req("Q47")
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:  # each takes as long as several of the replica's
-        metafunc.parametrize("seed", range(1, 1 + max(2, metafunc.config.getoption("--histories") // 4)))
+        metafunc.parametrize("seed", range(1, 1 + max(2, (metafunc.config.getoption("--histories") or 8) // 4)))
 
 
 @dataclass(frozen=True, slots=True)
