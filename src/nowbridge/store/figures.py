@@ -47,7 +47,7 @@ async def read(database: Database, *, now: datetime, seen_within: timedelta) -> 
         lags = await _lags(connection, now - timedelta(minutes=5))
         return Figures(
             found,
-            {table.relation: lags[table.relation.name] for table in found if table.relation.name in lags},
+            {table.relation: lags[table.relation] for table in found if table.relation in lags},
             await _calls(connection),
             tuple(await budget.status(connection)),
             len(await workers.living(connection, seen_since=now - seen_within)),
@@ -63,14 +63,14 @@ async def _estimates(connection: Connection) -> dict[Relation, int]:
     return {Relation(schema, name): int(rows) for schema, name, rows in await cursor.fetchall()}
 
 
-async def _lags(connection: Connection, since: datetime) -> dict[str, float]:
+async def _lags(connection: Connection, since: datetime) -> dict[Relation, float]:
     cursor = await connection.execute(
-        "SELECT table_name, extract(epoch FROM max(lag))::double precision FROM"
-        " (SELECT table_name, lag, applied_at FROM public._sync_cdc WHERE lag IS NOT NULL AND source <> 'backfill'"
-        "   ORDER BY id DESC LIMIT 10000) AS latest WHERE applied_at >= %s GROUP BY table_name",
+        "SELECT schema_name, table_name, extract(epoch FROM max(lag))::double precision FROM"
+        " (SELECT schema_name, table_name, lag, applied_at FROM public._sync_cdc WHERE lag IS NOT NULL AND source <> 'backfill'"
+        "   ORDER BY id DESC LIMIT 10000) AS latest WHERE applied_at >= %s GROUP BY 1, 2",
         (since,),
     )
-    return {name: float(lag) for name, lag in await cursor.fetchall()}
+    return {Relation(schema, name): float(lag) for schema, name, lag in await cursor.fetchall()}
 
 
 async def _calls(connection: Connection) -> tuple[Calls, ...]:

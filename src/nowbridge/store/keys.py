@@ -129,8 +129,9 @@ async def feed_position(connection: Connection) -> int:
 async def changed_about(connection: Connection, target: Target, since: int, first: datetime, last: datetime) -> bool:
     """Whether the feed has entries behind `since` for changes from `first` to `last`, by the instance's clock."""
     cursor = await connection.execute(
-        "SELECT 1 FROM public._sync_cdc WHERE id > %s AND table_name = %s AND changed_at BETWEEN %s AND %s LIMIT 1",
-        (since, target.relation.name, first, last),
+        "SELECT 1 FROM public._sync_cdc WHERE id > %s AND schema_name = %s AND table_name = %s"
+        " AND changed_at BETWEEN %s AND %s LIMIT 1",
+        (since, target.relation.schema, target.relation.name, first, last),
     )
     return await cursor.fetchone() is not None
 
@@ -164,8 +165,8 @@ async def counted(
     cursor = await connection.execute(
         sql.SQL(
             "WITH later AS (SELECT sys_id, (array_agg(operation ORDER BY id))[1] AS operation, {undone}"
-            "   FROM public._sync_cdc WHERE id > %(since)s AND table_name = %(table)s AND sys_id IS NOT NULL"
-            "     AND changed_at > %(moment)s AND operation IN ('insert', 'update', 'delete') GROUP BY sys_id),"
+            "   FROM public._sync_cdc WHERE id > %(since)s AND schema_name = %(schema)s AND table_name = %(table)s"
+            "     AND sys_id IS NOT NULL AND changed_at > %(moment)s AND operation IN ('insert', 'update', 'delete') GROUP BY sys_id),"
             " state AS (SELECT {kept} FROM {relation} t LEFT JOIN later l USING (sys_id)"
             "     WHERE l.operation IS DISTINCT FROM 'insert' AND {within}"
             "   UNION ALL SELECT {gone} FROM later l WHERE l.operation <> 'insert' AND {within_later}"
@@ -181,7 +182,13 @@ async def counted(
             within_later=part.condition("l.sys_id"),
             by=sql.SQL("changes" if by == "sys_mod_count" else "class_name"),
         ),
-        {"since": as_of.since, "table": target.relation.name, "moment": as_of.moment, "horizon": as_of.horizon},
+        {
+            "since": as_of.since,
+            "schema": target.relation.schema,
+            "table": target.relation.name,
+            "moment": as_of.moment,
+            "horizon": as_of.horizon,
+        },
     )
     return [Counted(*row) for row in await cursor.fetchall()]
 

@@ -92,7 +92,7 @@ async def merge(
     """
     cursor = await connection.execute(
         _merge_statement(target, repair=repair, feed_inserts=source != "backfill"),
-        {"table": target.relation.name, "source": source, "now": now},
+        {"schema": target.relation.schema, "table": target.relation.name, "source": source, "now": now},
     )
     row = await cursor.fetchone()
     return Merged(row[0], row[1], tuple(row[2] or ())) if row else Merged(0, 0)
@@ -123,13 +123,20 @@ async def delete_rows(
     """Remove rows that are proved to be gone from the source; the feed keeps their last state."""
     statement = sql.SQL(
         "WITH gone AS (DELETE FROM {table} WHERE sys_id = ANY(%(ids)s) RETURNING *)"
-        " INSERT INTO public._sync_cdc (table_name, sys_id, operation, changes, source, applied_at)"
-        " SELECT %(table)s, sys_id, 'delete',"
+        " INSERT INTO public._sync_cdc (schema_name, table_name, sys_id, operation, changes, source, applied_at)"
+        " SELECT %(schema)s, %(table)s, sys_id, 'delete',"
         "  (SELECT jsonb_object_agg(k, jsonb_build_array(v, NULL)) FROM jsonb_each(jsonb_strip_nulls(to_jsonb(gone))) AS e(k, v)),"
         "  %(source)s, %(now)s FROM gone"
     ).format(table=target.relation.identifier)
     cursor = await connection.execute(
-        statement, {"ids": list(sys_ids), "table": target.relation.name, "source": source, "now": now}
+        statement,
+        {
+            "ids": list(sys_ids),
+            "schema": target.relation.schema,
+            "table": target.relation.name,
+            "source": source,
+            "now": now,
+        },
     )
     return cursor.rowcount
 
@@ -137,8 +144,9 @@ async def delete_rows(
 async def mark_complete(connection: Connection, relation: Relation, *, now: datetime) -> None:
     """The feed's mark that a table's first load is complete: everything after it is in the feed."""
     await connection.execute(
-        "INSERT INTO public._sync_cdc (table_name, operation, source, applied_at) VALUES (%s, 'backfill', 'backfill', %s)",
-        (relation.name, now),
+        "INSERT INTO public._sync_cdc (schema_name, table_name, operation, source, applied_at)"
+        " VALUES (%s, %s, 'backfill', 'backfill', %s)",
+        (relation.schema, relation.name, now),
     )
 
 
@@ -167,8 +175,8 @@ def _merge_statement(target: Target, *, repair: bool, feed_inserts: bool) -> sql
         "   ON CONFLICT (sys_id) DO UPDATE SET {assignments} WHERE {newer}"
         "   RETURNING t.sys_id, t.xmax = 0 AS fresh),"
         " feed AS (INSERT INTO public._sync_cdc"
-        "   (table_name, sys_id, operation, changes, source, version, changed_at, applied_at)"
-        "   SELECT %(table)s, sys_id, CASE WHEN w.fresh THEN 'insert' ELSE {operation} END,"
+        "   (schema_name, table_name, sys_id, operation, changes, source, version, changed_at, applied_at)"
+        "   SELECT %(schema)s, %(table)s, sys_id, CASE WHEN w.fresh THEN 'insert' ELSE {operation} END,"
         "     (SELECT jsonb_object_agg(k, pair) FROM (VALUES {pairs}) AS p(k, pair) WHERE pair IS NOT NULL),"
         "     %(source)s, {version}, {changed_at}, %(now)s"
         "   FROM written AS w JOIN {stage} AS n USING (sys_id) LEFT JOIN old AS o USING (sys_id)"

@@ -65,8 +65,8 @@ async def bury(
             " gone AS (DELETE FROM {table} t USING proved p WHERE t.sys_id = p.sys_id AND {older} RETURNING t.*),"
             " shown AS (SELECT sys_id, to_jsonb(gone) AS record FROM gone),"
             " feed AS (INSERT INTO public._sync_cdc"
-            "   (table_name, sys_id, operation, changes, source, version, changed_at, applied_at)"
-            "   SELECT %(name)s, sys_id, 'delete', (SELECT jsonb_object_agg(k, jsonb_build_array(v, NULL))"
+            "   (schema_name, table_name, sys_id, operation, changes, source, version, changed_at, applied_at)"
+            "   SELECT %(schema)s, %(name)s, sys_id, 'delete', (SELECT jsonb_object_agg(k, jsonb_build_array(v, NULL))"
             "     FROM jsonb_each(jsonb_strip_nulls(record)) AS e(k, v)), %(source)s, (record->>'sys_mod_count')::integer,"
             "     p.gone_at, %(now)s FROM shown JOIN proved p USING (sys_id) ORDER BY sys_id),"
             " unseen AS (DELETE FROM nowbridge.invisible i USING proved p"
@@ -83,6 +83,7 @@ async def bury(
         {
             "ids": list(gone),
             "times": list(gone.values()),
+            "schema": target.relation.schema,
             "name": target.relation.name,
             "table_id": table_id,
             "source": source,

@@ -316,8 +316,9 @@ def _receive(table: WriteTable) -> sql.Composed:
         " written AS (INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM n"
         "   WHERE (SELECT count(*) FROM o) IS NOT NULL"
         "   ON CONFLICT (sys_id) DO UPDATE SET {assigned} RETURNING t.sys_id)"
-        " INSERT INTO public._sync_cdc (table_name, sys_id, operation, changes, source, version, changed_at, applied_at)"
-        " SELECT {label}, sys_id, coalesce(said->sys_id->>'operation', 'update'),"
+        " INSERT INTO public._sync_cdc"
+        "   (schema_name, table_name, sys_id, operation, changes, source, version, changed_at, applied_at)"
+        " SELECT {schema}, {label}, sys_id, coalesce(said->sys_id->>'operation', 'update'),"
         "   nowbridge.joined_changes(coalesce(said->sys_id->'changes', '{{}}'), ('{{' || substr({changed}, 2) || '}}')::jsonb),"
         "   'sql', {version}, {moment}, clock_timestamp()"
         " FROM written JOIN n USING (sys_id) LEFT JOIN o USING (sys_id) ORDER BY sys_id;"
@@ -326,6 +327,7 @@ def _receive(table: WriteTable) -> sql.Composed:
         table=table.relation.identifier,
         columns=sql.SQL(", ").join(map(sql.Identifier, names)),
         assigned=sql.SQL(", ").join(assigned),
+        schema=table.relation.schema,
         label=table.relation.name,
         changed=_concatenated(
             [_pair(n, "o.{0}", "n.{0}", "o.sys_id IS NOT NULL AND o.{0} IS DISTINCT FROM n.{0}") for n in names]
@@ -350,9 +352,12 @@ def _bury(table: WriteTable) -> sql.Composed:
         "   SELECT {id}, l.sys_id, l.at, clock_timestamp(), 'sql', CASE WHEN r.delete_mode = 'soft' THEN l.record END"
         "   FROM last l JOIN nowbridge.replica_table r ON r.id = {id}"
         "   ON CONFLICT (table_id, sys_id) DO UPDATE SET gone_at = greatest(tombstone.gone_at, excluded.gone_at))"
-        " INSERT INTO public._sync_cdc (table_name, sys_id, operation, changes, source, changed_at, applied_at)"
-        "   SELECT {label}, l.sys_id, 'delete', (SELECT jsonb_object_agg(key, jsonb_build_array(value, NULL))"
+        " INSERT INTO public._sync_cdc"
+        "   (schema_name, table_name, sys_id, operation, changes, source, changed_at, applied_at)"
+        "   SELECT {schema}, {label}, l.sys_id, 'delete', (SELECT jsonb_object_agg(key, jsonb_build_array(value, NULL))"
         "     FROM jsonb_each(l.record)), 'sql', l.at, clock_timestamp() FROM last l ORDER BY l.sys_id;"
         " END"
-    ).format(table=table.relation.identifier, id=table.id, label=table.relation.name)
+    ).format(
+        table=table.relation.identifier, id=table.id, schema=table.relation.schema, label=table.relation.name
+    )
     return _function(_name("bury", table), "(gone jsonb) RETURNS void", [PATH, WIRE], body)
