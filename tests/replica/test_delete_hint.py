@@ -50,3 +50,31 @@ async def test_a_row_made_anew_under_its_old_id_lives_again(hooked: HookBench) -
     await hooked.deliver(hooked.post("incident", ids[0], "insert"))
     assert (await hooked.read()).changed == 1
     assert await bench.rows("SELECT count(*) FROM incident") == [(4,)]
+
+
+async def test_a_mass_delete_that_trickles_in_stops_and_asks(hooked: HookBench) -> None:
+    """More than fifty rows and a fifth of the table within an hour, ten at a time; a comparison of all keys decides."""
+    bench = hooked.bench
+    ids = bench.make_incidents(120)
+    await bench.load("incident")
+    await hooked.cover("incident")
+
+    async def delete(some: list[str]) -> int:
+        for key in some:
+            bench.twin.instance.delete("incident", key, user="admin")
+        await hooked.deliver(*(hooked.post("incident", key, "delete") for key in some))
+        removed = (await hooked.read()).removed
+        await bench.let_pass(60)
+        return removed
+
+    assert [await delete(ids[start : start + 10]) for start in range(0, 50, 10)] == [10] * 5
+    assert await delete(ids[50:51]) == 0
+    assert await delete(ids[51:55]) == 0
+    held = "SELECT held->>'reason', (held->>'wanted')::int, (held->>'rows')::int FROM nowbridge.delete_watch"
+    assert await bench.rows(held) == [("trickled", 4, 70)]
+    assert (await bench.tend("audit")).held is not None
+    assert await bench.rows("SELECT count(*) FROM incident") == [(70,)]
+    assert (await bench.tend("compare")).removed == 5
+    assert await bench.rows("SELECT held FROM nowbridge.delete_watch") == [(None,)]
+    await bench.let_pass(3_600)
+    assert await delete(ids[60:70]) == 10

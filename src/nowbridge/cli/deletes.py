@@ -22,6 +22,8 @@ EXAMPLES = examples(
 _REASONS = {
     "too_many": "one pass wanted to delete {wanted:,} of {rows:,} rows. Look at them in ServiceNow; if they are to go here"
     " too: nowbridge deletes {table} --confirm",
+    "trickled": "within an hour more of the {rows:,} rows were named as deleted, few at a time, than may go unasked. Look at"
+    " them in ServiceNow; if they are to go here too: nowbridge deletes {table} --confirm",
     "shrunk": "{invisible:,} of {rows:,} rows are there but not shown to the account any more: it may have lost a right."
     " Give it back, or accept it: nowbridge deletes {table} --confirm",
 }
@@ -46,8 +48,9 @@ def deletes(
     does not look at access rules, is 0. `journal` says whether the account may read that journal. `invisible` rows exist
     and are no longer shown to the account; they are kept.
 
-    Deletes of a table are held when one pass wants more than 50 rows and 2 % of them, or when many rows vanished that
-    still count. --confirm allows the number that is shown, in a comparison that is due at once.
+    Deletes of a table are held when one pass wants more than 50 rows and 2 % of them, when hints and the journal want
+    more than 50 rows and 20 % of them within an hour, or when many rows vanished that still count. --confirm allows the
+    number that is shown, in a comparison that is due at once.
     """
     lines = run(_deletes(settings_of(context), tables or [], confirm=confirm, soft=soft))
     _show(lines, as_json=as_json)

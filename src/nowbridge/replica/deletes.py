@@ -29,6 +29,7 @@ from nowbridge.store.watches import Watch
 OVERLAP = timedelta(minutes=2)  # of one reading of the journal over the last: transactions commit late
 HORIZON_AFTER = timedelta(minutes=10)  # without a look at the journal: it may have been pruned meanwhile
 CLASSES_KEPT = timedelta(hours=1)
+TRICKLING = ("hint", "audit")  # what names deletes as they come
 BEFORE_ADDED = timedelta(hours=1)  # the instance's clock against ours
 
 
@@ -86,7 +87,8 @@ class Deletes:
             watch = await watches.load(connection, table_id)
             rows = await tables.count_rows(connection, loader.row.relation) if named.sys_ids else 0
             known = await watches.invisible_among(connection, table_id, named.sys_ids)
-        most = rules.limits(rows, watch.allowed if named.listed == "" else None)
+            trickled = await self._trickled(connection, table_id, named)
+        most = rules.limits(rows, watch.allowed if named.listed == "" else None, trickled)
         looked, times, calls = await self.look_at(loader, named.sys_ids, known, most)
         newly = len(set(looked.unseen) - known)
         held = rules.why_held(len(looked.gone), newly, most)
@@ -99,6 +101,12 @@ class Deletes:
         if held is None and watch.held is not None and named.listed != "":
             held = Hold[str(watch.held["reason"]).upper()]
         return Settled(looked.gone, looked.unseen, tuple(removed), held, calls)
+
+    async def _trickled(self, connection: Connection, table_id: int, named: Named) -> int | None:
+        """The rows that passes which see a few deletes at a time have removed lately; None for a listing, which sees all."""
+        if named.listed is not None or not named.sys_ids:
+            return None
+        return await tombstones.count(connection, table_id, TRICKLING, since=self.clock() - rules.WINDOW)
 
     async def read_journal(self, lease: DutyLease, loader: TableLoader) -> Settled:
         """Delete what the journal says was deleted since it was last read. Where it cannot be read, this says so and

@@ -3,17 +3,20 @@
 A row is deleted only when it was named (by the journal, or by its absence from a listing of keys) and the ACL-blind
 count of its sys_id is 0 (traps, finding 30). A row that still counts has become invisible: it is kept and noted. When
 many become invisible at once, the account has lost a right, and nothing is deleted until that is settled; when one pass
-wants to delete too much, somebody is asked first.
+wants to delete too much, or many small ones together do, somebody is asked first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 
 LEAST_MANY = 50
 SHARE = 0.02
+WINDOW = timedelta(hours=1)
+SHARE_IN_WINDOW = 0.2
 LEAST_SHRUNK = 20
 SHARE_SHRUNK = 0.01
 AT_ONCE = 100  # ids that one count covers
@@ -23,6 +26,7 @@ class Hold(Enum):
     """Why deletes wait for somebody."""
 
     TOO_MANY = "one pass wanted to delete more rows than it may without being asked"
+    TRICKLED = "within an hour more rows were named as deleted, few at a time, than may go without being asked"
     SHRUNK = "many rows are there but not shown to the account any more: it may have lost a right"
 
 
@@ -34,6 +38,7 @@ class Limits:
 
     gone: int
     unseen: int
+    in_window: int | None = None  # of those that the passes of the last WINDOW left to this one; None: no matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +61,16 @@ class Look:
     counted: int
 
 
-def limits(rows: int, allowed: int | None) -> Limits:
+def limits(rows: int, allowed: int | None, trickled: int | None = None) -> Limits:
     """For a table of `rows`. `allowed` is the number of deletes that somebody has confirmed: who confirms has also been
-    told of the rows that were lost from sight.
+    told of the rows that were lost from sight. `trickled` rows were deleted in the last WINDOW by passes like this one.
     """
     if allowed is not None:
         return Limits(gone=max(most_deletes(rows), allowed), unseen=rows)
-    return Limits(gone=most_deletes(rows), unseen=max(LEAST_SHRUNK, int(rows * SHARE_SHRUNK)))
+    in_window = None
+    if trickled is not None:
+        in_window = max(LEAST_MANY, int((rows + trickled) * SHARE_IN_WINDOW)) - trickled
+    return Limits(most_deletes(rows), max(LEAST_SHRUNK, int(rows * SHARE_SHRUNK)), in_window)
 
 
 def most_deletes(rows: int) -> int:
@@ -76,6 +84,8 @@ def why_held(gone: int, newly_unseen: int, most: Limits) -> Hold | None:
         return Hold.SHRUNK
     if gone > most.gone:
         return Hold.TOO_MANY
+    if most.in_window is not None and gone > max(0, most.in_window):
+        return Hold.TRICKLED
     return None
 
 

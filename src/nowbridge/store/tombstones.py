@@ -101,6 +101,16 @@ async def held_here(connection: Connection, target: Target, sys_ids: Sequence[st
     return {row[0] for row in await cursor.fetchall()}
 
 
+async def count(connection: Connection, table_id: int, sources: Sequence[str], *, since: datetime) -> int:
+    """The rows of a table that were removed since then because of one of the `sources`, and have not come back."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM nowbridge.tombstone WHERE table_id = %s AND deleted_at >= %s AND source = ANY(%s)",
+        (table_id, since, list(sources)),
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
 async def prune(connection: Connection, *, older_than: datetime) -> int:
     """Forget hard-deleted rows that were deleted long ago; soft-deleted ones are kept."""
     cursor = await connection.execute(
