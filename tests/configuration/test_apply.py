@@ -91,9 +91,24 @@ def test_what_is_not_named_goes_only_when_asked_and_its_rows_stay(
     taken = program.run("apply", str(file), "--yes")
     assert (taken.code, "table.name_taken" in taken.err) == (3, True), "the rows that stayed are not touched"
     lesser = file.read_text().replace("      sys_user: {as: people}\n", "")
-    file.write_text(lesser.replace("active=true", "active=false").replace("soft", "hard"))
+    file.write_text(lesser.replace("close_notes", "close_code").replace("soft", "hard"))
     changed = program.run("apply", str(file), "--yes", "--json").json
     assert [(c["kind"], [d["key"] for d in c["details"]]) for c in changed["made"] if c["table"] == "incident"] == [
         ("change", ["deletes"])
     ]
     assert [c["kind"] for c in changed["left"]] == ["not possible"]
+
+
+def test_another_name_and_another_filter_are_made_in_place(
+    program: Program, account: RunningServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "nowbridge.yaml"
+    file.write_text(FILE.format(url=account.url))
+    assert program.run("apply", str(file), "--yes", ACME_PASSWORD=PASSWORD).code == 0
+    assert program.run("replicate", "incident").code == 0
+    file.write_text(file.read_text().replace("filter: active=true", "filter: active=false\n        as: tickets"))
+    shown = program.run("plan", str(file), "--json").json["changes"]
+    assert [(c["kind"], [d["key"] for d in c["details"]]) for c in shown] == [("change", ["name", "filter"])]
+    assert program.run("apply", str(file), "--yes").code == 0
+    assert program.run("plan", str(file)).code == 0
+    assert program.run("psql", "-Atc", "SELECT count(*) FROM tickets").out == "5\n", "the comparison is a worker's"

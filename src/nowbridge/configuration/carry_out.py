@@ -4,6 +4,7 @@ next plan shows what is left.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from nowbridge.configuration.difference import Change, Kind
 from nowbridge.configuration.document import ConnectionEntry, Document, TableEntry
 from nowbridge.jobs import queue
 from nowbridge.model.errors import Stop
+from nowbridge.replica import amendments
 from nowbridge.replica.layout import Selection
 from nowbridge.replica.run import add_tables
 from nowbridge.replica.spec import TableSpec
@@ -170,12 +172,19 @@ class Maker:
                 await queue.defer_prepare(connection, owner.id)
             row = next(r for r in await tables.all_of(connection, owner.id) if r.source == entry.source)
             await self._settle(connection, row, entry)
+        if row.relation.name != entry.name:
+            async with self.database.transaction() as connection:
+                row = await tables.load(connection, row.id)
+            await amendments.rename_table(self.database, row, entry.name, asyncio.sleep)
 
     async def _settle(self, connection: Connection, row: TableRow, entry: TableEntry) -> None:
         now = wiring.now()
         if row.contract != entry.contract:
             await columns.set_contract(connection, row, entry.contract, now=now)
         await watches.set_mode(connection, row.id, entry.deletes)
+        if row.query != entry.filter:
+            await amendments.change_filter(connection, row, entry.filter, wiring.now)
+            await queue.defer_prepare(connection, row.connection_id)
         await (pauses.pause if entry.paused else pauses.resume)(connection, [row.id], now=now)
 
     async def _remove(self, step: Change) -> None:

@@ -1,7 +1,6 @@
 """What differs between what is and what a file wants. Pure.
 
-A table's name here, its filter and its columns are what its rows were loaded by: they are not changed in place, and the
-plan says what to do instead.
+A table's columns are what its rows were loaded by: they are not changed in place, and the plan says so.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from enum import StrEnum
 from nowbridge.configuration.document import ConnectionEntry, Document, TableEntry
 
 Entry = ConnectionEntry | TableEntry
-FIXED = ("name", "filter", "include", "exclude", "rename")
+FIXED = ("include", "exclude", "rename")
 _NOT_COMPARED = ("line", "tables", "secrets")
 
 

@@ -133,6 +133,19 @@ async def ensure_index(connection: Connection, relation: Relation, column: str) 
     return True
 
 
+async def rename_table(connection: Connection, relation: Relation, name: str, columns: Sequence[str]) -> None:
+    """Call the table `name`, and our indexes on `columns` accordingly, so that they are found again."""
+    after = Relation(relation.schema, name)
+    for column in columns:
+        await connection.execute(
+            sql.SQL("ALTER INDEX IF EXISTS {} RENAME TO {}").format(
+                sql.Identifier(relation.schema, index_name(relation, column)),
+                sql.Identifier(index_name(after, column)),
+            )
+        )
+    await connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(relation.identifier, sql.Identifier(name)))
+
+
 def index_name(relation: Relation, column: str) -> str:
     """The name of our index on one column; unique in its schema."""
     table, rest = relation.name[:30], column[:20]

@@ -202,6 +202,11 @@ async def met_hidden(connection: Connection, table_id: int) -> bool:
     return bool(row and row[0])
 
 
+async def forget_hidden(connection: Connection, table_id: int) -> None:
+    """What was learned of hidden rows holds no more."""
+    await connection.execute("DELETE FROM nowbridge.hidden_bucket WHERE table_id = %s", (table_id,))
+
+
 async def hidden_buckets(connection: Connection, table_id: int) -> dict[tuple[str, str], dict[str, tuple[int, int]]]:
     """What was learned of hidden rows: by prefix and grouping column, {value: (rows, changes)}."""
     cursor = await connection.execute(
@@ -218,7 +223,7 @@ async def learn_hidden(
 ) -> None:
     """Keep what was learned; `anew` forgets all that was known before."""
     if anew:
-        await connection.execute("DELETE FROM nowbridge.hidden_bucket WHERE table_id = %s", (table_id,))
+        await forget_hidden(connection, table_id)
     for (prefix, by), counts in buckets.items():
         await connection.execute(
             "INSERT INTO nowbridge.hidden_bucket (table_id, prefix, grouped_by, counts) VALUES (%s, %s, %s, %s)"

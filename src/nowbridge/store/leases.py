@@ -159,6 +159,12 @@ async def open_shards(connection: Connection, table_id: int) -> int:
     return int(row[0]) if row else 0
 
 
+async def begin_anew(connection: Connection, table_id: int) -> None:
+    """A table that is not live yet is prepared and loaded from its beginning; rows that are there stay."""
+    await connection.execute("DELETE FROM nowbridge.shard WHERE table_id = %s", (table_id,))
+    await connection.execute("UPDATE nowbridge.replica_table SET phase = 'planned' WHERE id = %s", (table_id,))
+
+
 async def loaded_tables(connection: Connection, connection_id: int) -> list[int]:
     """Tables of the connection whose shards are all done and which have not gone live yet."""
     cursor = await connection.execute(

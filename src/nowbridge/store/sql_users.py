@@ -119,6 +119,28 @@ async def grant_all(connection: Connection) -> None:
         await _grant(connection, name)
 
 
+async def rename_table(connection: Connection, before: str, after: str) -> None:
+    """Users whose tables are listed keep the table under its new name."""
+    await connection.execute(
+        "UPDATE nowbridge.sql_user SET tables = array_replace(tables, %s, %s) WHERE tables IS NOT NULL", (before, after)
+    )
+
+
+async def withhold(connection: Connection, connection_id: int) -> None:
+    """Nobody may write a connection's tables until `grant_all`: for while their triggers are made anew."""
+    cursor = await connection.execute(
+        "SELECT u.name, t.schema_name, t.relation FROM nowbridge.sql_user u, nowbridge.replica_table t"
+        " WHERE u.writes AND t.connection_id = %s",
+        (connection_id,),
+    )
+    for name, schema, relation in await cursor.fetchall():
+        await connection.execute(
+            sql.SQL("REVOKE INSERT, UPDATE, DELETE ON {} FROM {}").format(
+                Relation(schema, relation).identifier, sql.Identifier(name)
+            )
+        )
+
+
 async def _grant(connection: Connection, name: str) -> list[str]:
     """The rights of one user on the tables as they are now. Returns the tables."""
     cursor = await connection.execute(

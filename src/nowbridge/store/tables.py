@@ -161,6 +161,17 @@ async def note_unprepared(connection: Connection, connection_id: int, error: Now
     )
 
 
+async def set_name(connection: Connection, table_id: int, name: str) -> None:
+    """What the table is called in Postgres from now on."""
+    await connection.execute("UPDATE nowbridge.replica_table SET relation = %s WHERE id = %s", (name, table_id))
+
+
+async def set_query(connection: Connection, table_id: int, query: str) -> None:
+    """The encoded query that says which records are replicated; what was proved of the table by another is forgotten."""
+    await connection.execute("UPDATE nowbridge.replica_table SET query = %s WHERE id = %s", (query, table_id))
+    await connection.execute("DELETE FROM nowbridge.proof WHERE table_id = %s", (table_id,))
+
+
 async def set_total(connection: Connection, table_id: int, total_count: int) -> None:
     await connection.execute(
         "UPDATE nowbridge.replica_table SET total_count = %s WHERE id = %s", (total_count, table_id)

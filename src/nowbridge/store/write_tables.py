@@ -86,3 +86,12 @@ async def outdated(connection: Connection, connection_id: int) -> bool:
     )
     row = await cursor.fetchone()
     return bool(row and row[0])
+
+
+async def make_anew(connection: Connection, connection_id: int) -> None:
+    """Have the triggers of all tables of a connection made anew by the next worker: they name each other's tables."""
+    await connection.execute(
+        "UPDATE nowbridge.write_table SET layout_epoch = 0"
+        " WHERE table_id IN (SELECT id FROM nowbridge.replica_table WHERE connection_id = %s)",
+        (connection_id,),
+    )

@@ -357,7 +357,5 @@ def _bury(table: WriteTable) -> sql.Composed:
         "   SELECT {schema}, {label}, l.sys_id, 'delete', (SELECT jsonb_object_agg(key, jsonb_build_array(value, NULL))"
         "     FROM jsonb_each(l.record)), 'sql', l.at, clock_timestamp() FROM last l ORDER BY l.sys_id;"
         " END"
-    ).format(
-        table=table.relation.identifier, id=table.id, schema=table.relation.schema, label=table.relation.name
-    )
+    ).format(table=table.relation.identifier, id=table.id, schema=table.relation.schema, label=table.relation.name)
     return _function(_name("bury", table), "(gone jsonb) RETURNS void", [PATH, WIRE], body)
