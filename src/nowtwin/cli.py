@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -62,6 +62,10 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
         int | None,
         typer.Option(help="Also serve HTTPS here, self-signed; 0 picks a free port.", min=0, max=_LAST_PORT),
     ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(help="PEM file of authorities: an HTTPS client needs a certificate that one of them signed."),
+    ] = None,
     host: Annotated[str, typer.Option(help="Loopback address to listen on: 127.0.0.1, localhost, ::1.")] = "127.0.0.1",
     data: Annotated[
         list[str] | None, typer.Option(help="`demo` (default), `empty` or a file of rows; may be given several times.")
@@ -94,6 +98,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     """Serve an instance until Ctrl-C or SIGTERM. Prints one line with its URL when it is ready."""
     if not admin_password:
         _fail("--admin-password is empty: nobody could sign in as admin. Leave it out for the password admin.")
+    if tls_client_ca and tls_port is None:
+        _fail("--tls-client-ca is about HTTPS: give --tls-port too (0 picks a free port).")
     stopped = threading.Event()
     with _interruptible(), _instance(seed, directory) as instance:
         instance.set_admin_password(admin_password)
@@ -105,7 +111,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
         for path in app_path or ():
             _install(instance, path)
         player = _player(instance, play, play_from, seed) if play else None
-        server = _listen(instance, host, port, tls_port, player)
+        server = _listen(instance, _Ports(host, port, tls_port, tls_client_ca), player)
         server.start()
         for number in _ENDINGS:
             signal.signal(number, lambda *_: stopped.set())
@@ -155,14 +161,30 @@ def _machine_line(server: Server) -> str:
     return msgspec.json.encode(said | {"user": _ADMIN, "control_url": f"{server.url}/_nowtwin/"}).decode()
 
 
-def _listen(instance: Instance, host: str, port: int, tls_port: int | None, player: "Player | None") -> Server:
+@dataclass(frozen=True, slots=True)
+class _Ports:
+    host: str
+    port: int
+    tls_port: int | None
+    client_authorities: Path | None
+
+
+def _listen(instance: Instance, ports: _Ports, player: "Player | None") -> Server:
     from nowtwin.play import player_routes
 
     controls = player_routes(player) if player else ()
     try:
-        return Server(instance, host=host, port=port, tls_port=tls_port, controls=controls)
+        return Server(
+            instance,
+            host=ports.host,
+            port=ports.port,
+            tls_port=ports.tls_port,
+            client_authorities=ports.client_authorities,
+            controls=controls,
+        )
     except CannotListen as error:
-        _fail(f"nowtwin cannot listen: {error}. Choose another --port, --tls-port (0: a free one) or --host.")
+        options = "--port, --tls-port (0: a free one), --host or --tls-client-ca"
+        _fail(f"nowtwin cannot listen: {error}. Choose another {options}.")
 
 
 def _load(instance: Instance, name: str) -> None:

@@ -41,9 +41,12 @@ def calm(instance: Instance) -> None:
 
 
 @contextmanager
-def serve(instance: Instance, *, tls: bool = False) -> Iterator[RunningServer]:
-    """Serve the instance on a free loopback port until the block ends."""
-    server = Server(instance, tls_port=0 if tls else None)
+def serve(instance: Instance, *, tls: bool = False, client_authorities: Path | None = None) -> Iterator[RunningServer]:
+    """Serve the instance on a free loopback port until the block ends; with `client_authorities` (PEM) only to TLS clients
+    whose certificate one of them signed.
+    """
+    tls = tls or client_authorities is not None
+    server = Server(instance, tls_port=0 if tls else None, client_authorities=client_authorities)
     instance.url = server.tls_url or server.url
     server.start()
     try:

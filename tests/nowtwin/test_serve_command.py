@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from nowtwin.instance import Instance
+from nowtwin.serving.server import make_certificate
 from nowtwin.testing import serve
 from tests.nowtwin.talk import basic
 
@@ -229,3 +230,33 @@ def test_a_twin_speaks_tls() -> None:
         request.add_header("Authorization", basic("admin", "admin"))
         with urllib.request.urlopen(request, context=context) as answer:
             assert answer.status == 200
+
+
+@pytest.mark.behaviour("7.2", evidence="documentation: mutual authentication; assumption: asked for by the port")
+def test_https_may_ask_for_the_certificate_of_a_client(tmp_path: Path) -> None:
+    mine = make_certificate(tmp_path)
+    with _served("--data", "empty", "--tls-port", "0", "--tls-client-ca", str(mine.certificate), "--json") as (_, line):
+        said = json.loads(line)
+        request = urllib.request.Request(f"{said['tls_url']}/api/now/table/sys_user")
+        request.add_header("Authorization", basic("admin", "admin"))
+        context = ssl.create_default_context(cafile=said["certificate"])
+        with pytest.raises(OSError, match=r"(?i)certificate|closed|reset|EOF"):
+            urllib.request.urlopen(request, context=context)
+        context.load_cert_chain(mine.certificate, mine.key)
+        with urllib.request.urlopen(request, context=context) as answer:
+            assert answer.status == 200
+        assert _count(said["url"], "sys_user") == 1  # HTTP asks for none
+
+
+def test_authorities_that_cannot_be_used_are_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("")
+    ports = ("--port", "0", "--data", "empty")
+    for options, said in (
+        (("--tls-client-ca", str(tmp_path / "empty.pem")), "give --tls-port too"),
+        (("--tls-port", "0", "--tls-client-ca", str(tmp_path / "empty.pem")), "no certificates in PEM"),
+        (("--tls-port", "0", "--tls-client-ca", str(tmp_path / "none.pem")), "no certificates in PEM"),
+    ):
+        command = [sys.executable, "-m", "nowtwin.cli", "serve", *ports, *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert said in done.stderr

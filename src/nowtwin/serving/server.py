@@ -82,7 +82,7 @@ class Certificate:
 
 
 class CannotListen(ValueError):
-    """An address that is not loopback, or a port that cannot be had; says which and why."""
+    """An address that is not loopback, a port that cannot be had, authorities that cannot be read; says which and why."""
 
 
 def loopback(host: str) -> str:
@@ -94,6 +94,14 @@ def loopback(host: str) -> str:
     if address is None or not address.is_loopback:
         raise CannotListen(f"{host} is no loopback address, and nowtwin listens on nothing else (127.0.0.1, ::1)")
     return str(address)
+
+
+def _refuse_unreadable(authorities: Path) -> None:
+    """Raises CannotListen unless the file has certificates in PEM."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(authorities)
+    except OSError as error:  # SSLError is one
+        raise CannotListen(f"{authorities} has no certificates in PEM: {error.strerror or error}") from error
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -148,7 +156,8 @@ class _Announcing(uvicorn.Server):
 
 
 class Server:
-    """Serves one Instance at `port`, and over TLS at `tls_port` if that is given. Port 0 picks a free one.
+    """Serves one Instance at `port`, and over TLS at `tls_port` if that is given. Port 0 picks a free one. With
+    `client_authorities` (PEM) a TLS client must show a certificate that one of them signed.
 
     Raises CannotListen, and leaves nothing open then.
     """
@@ -160,10 +169,14 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         tls_port: int | None = None,
+        client_authorities: Path | None = None,
         controls: Sequence[Route] = (),
     ) -> None:
         self._host = loopback(host)
         self._controls = controls
+        if client_authorities:
+            _refuse_unreadable(client_authorities)
+        self._client_authorities = client_authorities
         self._sockets = [_listen(self._host, port)]
         if tls_port is not None:
             try:
@@ -223,6 +236,8 @@ class Server:
             ssl_certfile=certificate.certificate if certificate else None,
             ssl_keyfile=certificate.key if certificate else None,
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
+            ssl_ca_certs=str(self._client_authorities) if certificate and self._client_authorities else None,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if self._client_authorities else ssl.CERT_NONE,
         )
         return _Announcing(config)
 
