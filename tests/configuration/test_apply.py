@@ -20,6 +20,7 @@ connections:
       incident:
         filter: active=true
         deletes: soft
+        sql_deletes: 5
         columns: {{exclude: [close_notes], rename: {{category: kind}}}}
       sys_user: {{as: people}}
 """

@@ -28,6 +28,7 @@ TABLES = st.builds(
     rename=st.dictionaries(NAMES, NAMES, max_size=3).map(lambda names: tuple(sorted(names.items()))),
     contract=st.sampled_from(["evolve", "freeze", "discard"]),
     deletes=st.sampled_from(["hard", "soft"]),
+    sql_deletes=st.sampled_from(["allow", "refuse", "0", "25", "007"]),
     paused=st.booleans(),
     line=st.just(0),
 )

@@ -129,6 +129,21 @@ async def test_many_deletes_must_be_confirmed(writing: Writing) -> None:
     assert writing.texts() == set()
 
 
+async def test_a_table_has_its_own_policy_of_deletes(writing: Writing) -> None:
+    async with writing.bench.database.transaction() as connection:
+        await connection.execute("UPDATE nowbridge.replica_table SET sql_deletes = '1'")
+    async with await writing.connect() as client:
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="more than 1 must be confirmed"):
+            await client.execute("DELETE FROM incident")
+        await client.execute("DELETE FROM incident WHERE number = 'INC0000000'")
+        async with writing.bench.database.transaction() as connection:
+            await connection.execute("UPDATE nowbridge.replica_table SET sql_deletes = 'refuse'")
+        await client.execute("SET nowbridge.confirm_deletes = 'on'")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not be deleted by SQL"):
+            await client.execute("DELETE FROM incident WHERE number = 'INC0000001'")
+    assert writing.texts() == {"no 1", "no 2"}
+
+
 async def test_soft_deletes_keep_the_last_state_of_what_sql_deleted(writing: Writing) -> None:
     async with writing.bench.database.transaction() as connection:
         await connection.execute("UPDATE nowbridge.replica_table SET delete_mode = 'soft'")

@@ -18,6 +18,7 @@ EXAMPLES = examples(
     "nowbridge deletes",
     "nowbridge deletes incident --confirm",
     "nowbridge deletes incident --soft",
+    "nowbridge deletes cmdb_ci --by-sql refuse",
 )
 _REASONS = {
     "too_many": "one pass wanted to delete {wanted:,} of {rows:,} rows. Look at them in ServiceNow; if they are to go here"
@@ -40,6 +41,15 @@ def deletes(
         bool | None,
         typer.Option("--soft/--hard", help="Keep deleted records in `_sync_deleted`, or only that they existed."),
     ] = None,
+    by_sql: Annotated[
+        str | None,
+        typer.Option(
+            "--by-sql",
+            metavar="POLICY",
+            help="What SQL users may delete: `allow` (write_deletes limits it), `refuse`, or a number of records of a"
+            " transaction above which they must confirm.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how deletes stand, and decide what waits for somebody.
@@ -52,11 +62,17 @@ def deletes(
     more than 50 rows and 20 % of them within an hour, or when many rows vanished that still count. --confirm allows the
     number that is shown, in a comparison that is due at once.
     """
-    lines = run(_deletes(settings_of(context), tables or [], confirm=confirm, soft=soft))
+    from nowbridge.configuration.document import SQL_DELETES
+
+    if by_sql is not None and not SQL_DELETES.fullmatch(by_sql):
+        raise typer.BadParameter("Allowed: allow, refuse, or a whole number.", param_hint="--by-sql")
+    lines = run(_deletes(settings_of(context), tables or [], confirm=confirm, soft=soft, by_sql=by_sql))
     _show(lines, as_json=as_json)
 
 
-async def _deletes(settings: Settings, named: list[str], *, confirm: bool, soft: bool | None) -> list[DeleteStatus]:
+async def _deletes(
+    settings: Settings, named: list[str], *, confirm: bool, soft: bool | None, by_sql: str | None
+) -> list[DeleteStatus]:
     from nowbridge.store import tables, watches
 
     async with open_database(settings) as database, database.transaction() as connection:
@@ -64,6 +80,8 @@ async def _deletes(settings: Settings, named: list[str], *, confirm: bool, soft:
         if soft is not None:
             for row in chosen:
                 await watches.set_mode(connection, row.id, "soft" if soft else "hard")
+        for row in chosen if by_sql is not None else ():
+            await watches.set_by_sql(connection, row.id, by_sql or "")
         if confirm:
             await _confirm(connection, chosen)
         relations = {row.relation for row in chosen}
@@ -119,13 +137,14 @@ def _show(lines: list[DeleteStatus], *, as_json: bool) -> None:
         screen.print_json({"tables": [_as_json(line) for line in lines]})
         return
     out = screen.output()
-    shown = screen.columns("table", "deletes", "journal", "deleted", "invisible", "compared", "held")
+    shown = screen.columns("table", "deletes", "by SQL", "journal", "deleted", "invisible", "compared", "held")
     for line in lines:
         compared = line.watch.compared_at
         held = Text("HELD" if line.watch.held and line.watch.allowed is None else "", "red")
         shown.add_row(
             line.source,
             line.mode,
+            line.by_sql,
             line.watch.journal,
             screen.count(line.deleted),
             screen.count(line.invisible),
@@ -142,6 +161,7 @@ def _as_json(line: DeleteStatus) -> dict[str, object]:
     return {
         "table": line.source,
         "deletes": line.mode,
+        "by_sql": line.by_sql,
         "journal": line.watch.journal,
         "journal_to": line.watch.journal_to,
         "deleted": line.deleted,

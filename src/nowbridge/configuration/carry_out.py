@@ -78,6 +78,7 @@ def _table_entry(row: TableRow, mode: str, paused: frozenset[int]) -> TableEntry
         tuple(sorted(selection.names.items())),
         row.contract,
         mode,
+        row.sql_deletes,
         row.id in paused,
     )
 
@@ -182,6 +183,7 @@ class Maker:
         if row.contract != entry.contract:
             await columns.set_contract(connection, row, entry.contract, now=now)
         await watches.set_mode(connection, row.id, entry.deletes)
+        await watches.set_by_sql(connection, row.id, entry.sql_deletes)
         if row.query != entry.filter:
             await amendments.change_filter(connection, row, entry.filter, wiring.now)
             await queue.defer_prepare(connection, row.connection_id)

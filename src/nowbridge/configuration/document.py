@@ -48,6 +48,7 @@ class TableEntry:
     rename: tuple[tuple[str, str], ...] = ()
     contract: str = "evolve"
     deletes: str = "hard"
+    sql_deletes: str = "allow"
     paused: bool = False
     line: int = field(default=0, compare=False)
 
@@ -93,6 +94,7 @@ def _texts(words: str) -> Key:
     return Key({"type": "array", "items": {"type": "string"}, "description": words})
 
 
+SQL_DELETES: Final = re.compile(r"allow|refuse|[0-9]{1,7}")
 _RENAMES: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 COLUMNS: Final[Mapping[str, Key]] = {
     "include": _texts("Only these columns; without it all."),
@@ -105,6 +107,10 @@ TABLE: Final[Mapping[str, Key]] = {
     "columns": Key({"type": "object", "description": "Which columns, and their names here."}),
     "contract": _text("What becomes of a change of the source's columns.", enum=["evolve", "freeze", "discard"]),
     "deletes": _text("Whether deleted rows are kept in _sync_deleted.", enum=["hard", "soft"]),
+    "sql_deletes": _text(
+        "What SQL users may delete: allow, refuse, or a number above which they must confirm.",
+        pattern=f"^({SQL_DELETES.pattern})$",
+    ),
     "paused": Key({"type": "boolean", "description": "Whether nobody works on it."}),
 }
 CONNECTION: Final[Mapping[str, Key]] = {
@@ -289,6 +295,7 @@ def _table(source: str, at: _At) -> TableEntry:
         rename=tuple(sorted((column, name.text(_NAME)) for column, name in renamed.items())),
         contract=keys["contract"].text(allowed=("evolve", "freeze", "discard")) if "contract" in keys else "evolve",
         deletes=keys["deletes"].text(allowed=("hard", "soft")) if "deletes" in keys else "hard",
+        sql_deletes=keys["sql_deletes"].text(SQL_DELETES) if "sql_deletes" in keys else "allow",
         paused=keys["paused"].truth() if "paused" in keys else False,
         line=at.node.start_mark.line + 1,
     )
@@ -318,6 +325,7 @@ def _written_table(table: TableEntry) -> dict[str, Any]:
         "columns": columns,
         "contract": "" if table.contract == "evolve" else table.contract,
         "deletes": "" if table.deletes == "hard" else table.deletes,
+        "sql_deletes": "" if table.sql_deletes == "allow" else table.sql_deletes,
         "paused": table.paused,
     }
     return {key: value for key, value in every.items() if value}

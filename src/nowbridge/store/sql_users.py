@@ -33,7 +33,7 @@ class Rights:
 
 async def alone(connection: Connection) -> None:
     """Until the end of this transaction nobody else gives rights or makes triggers: Postgres fails one of two who do."""
-    await connection.execute("SELECT pg_advisory_xact_lock(28276, 0)")
+    await connection.execute("SELECT pg_advisory_xact_lock(28278, 0)")
 
 
 async def add(connection: Connection, name: str, password: str, rights: Rights, *, now: datetime) -> None:

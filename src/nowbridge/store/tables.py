@@ -17,7 +17,7 @@ from nowbridge.store.ddl import Relation
 @dataclass(frozen=True, slots=True)
 class TableRow:
     """`layout` is replica.layout.Layout as JSON data, `selection` replica.layout.Selection. `phase` is planned, backfill
-    or live, `contract` evolve, freeze or discard.
+    or live, `contract` evolve, freeze or discard; `sql_deletes` allow, refuse or a number (migration 0008).
     """
 
     id: int
@@ -30,6 +30,7 @@ class TableRow:
     phase: str
     contract: str = "evolve"
     selection: dict[str, Any] = field(default_factory=dict)
+    sql_deletes: str = "allow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class TableStatus:
 
 COUNTED_BELOW = 100_000  # rows; above that an estimate is shown
 
-COLUMNS = "id, connection_id, source, schema_name, relation, query, layout, layout_epoch, phase, contract, selection"
+COLUMNS = "id, connection_id, source, schema_name, relation, query, layout, layout_epoch, phase, contract, selection, sql_deletes"
 
 
 def _row(values: tuple[Any, ...]) -> TableRow:

@@ -28,11 +28,12 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class DeleteStatus:
-    """One line of `nowbridge deletes`. `mode` is hard or soft."""
+    """One line of `nowbridge deletes`. `mode` is hard or soft, `by_sql` what SQL users may delete."""
 
     source: str
     relation: Relation
     mode: str
+    by_sql: str
     watch: Watch
     deleted: int
     invisible: int
@@ -100,6 +101,11 @@ async def set_mode(connection: Connection, table_id: int, mode: str) -> None:
     await connection.execute("UPDATE nowbridge.replica_table SET delete_mode = %s WHERE id = %s", (mode, table_id))
 
 
+async def set_by_sql(connection: Connection, table_id: int, policy: str) -> None:
+    """`policy` is allow, refuse, or a number as text."""
+    await connection.execute("UPDATE nowbridge.replica_table SET sql_deletes = %s WHERE id = %s", (policy, table_id))
+
+
 async def invisible_among(connection: Connection, table_id: int, sys_ids: Collection[str]) -> set[str]:
     """Those of `sys_ids` that were out of sight before."""
     cursor = await connection.execute(
@@ -137,7 +143,7 @@ async def classes_held(connection: Connection, relation: Relation, column: str) 
 async def status(connection: Connection) -> list[DeleteStatus]:
     """How every table's deletes stand, in the order in which the tables were added."""
     cursor = await connection.execute(
-        "SELECT t.source, t.schema_name, t.relation, t.delete_mode, coalesce(w.journal, 'unknown'), w.journal_to,"
+        "SELECT t.source, t.schema_name, t.relation, t.delete_mode, t.sql_deletes, coalesce(w.journal, 'unknown'), w.journal_to,"
         "  w.journal_asked, w.compared_at, w.held, w.allowed,"
         "  (SELECT count(*) FROM nowbridge.tombstone d WHERE d.table_id = t.id),"
         "  (SELECT count(*) FROM nowbridge.invisible i WHERE i.table_id = t.id), a.done_at, a.last_error"
@@ -145,6 +151,6 @@ async def status(connection: Connection) -> list[DeleteStatus]:
         " LEFT JOIN nowbridge.duty a ON a.table_id = t.id AND a.kind = 'audit' ORDER BY t.id"
     )
     return [
-        DeleteStatus(source, Relation(schema, relation), mode, Watch(*rest[:6]), *rest[6:])
-        for source, schema, relation, mode, *rest in await cursor.fetchall()
+        DeleteStatus(source, Relation(schema, relation), mode, by_sql, Watch(*rest[:6]), *rest[6:])
+        for source, schema, relation, mode, by_sql, *rest in await cursor.fetchall()
     ]

@@ -28,7 +28,7 @@ Settled = Literal["committed", "reverted", "kept", "nothing"]
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A claimed write. `changes` are [table_id, sys_id, operation, {column: [before, after]}]. `stamp` is what is set in
-    every record that its SQL user writes, by column. `tables` are [id, layout_epoch, that of its triggers] of the connection:
+    every record that its SQL user writes, by column. `tables` are [id, layout_epoch, that of its triggers, sql_deletes] of the connection:
     different as soon as a table, its columns or its triggers are. `bell`: the client waits for the bell that stands on
     the connection that claimed it.
     """
@@ -49,14 +49,14 @@ class Entry:
     confirmed: bool
     outcome: list[dict[str, Any]] | None
     stamp: dict[str, str] | None
-    tables: list[list[int | None]]
+    tables: list[list[int | str | None]]
     bell: bool
 
 
 _COLUMNS = (
     "id, mode, state, connection_id, role, client_xid::text AS client_xid, statement, changes, epoch, undoes, plan,"
     " sent_at, silent_since, confirmed, outcome, (SELECT u.stamp FROM nowbridge.sql_user u WHERE u.name = role) AS stamp,"
-    " (SELECT coalesce(jsonb_agg(jsonb_build_array(t.id, t.layout_epoch, m.layout_epoch) ORDER BY t.id), '[]')"
+    " (SELECT coalesce(jsonb_agg(jsonb_build_array(t.id, t.layout_epoch, m.layout_epoch, t.sql_deletes) ORDER BY t.id), '[]')"
     "   FROM nowbridge.replica_table t LEFT JOIN nowbridge.write_table m ON m.table_id = t.id"
     "   WHERE t.connection_id = w.connection_id) AS tables"
 )

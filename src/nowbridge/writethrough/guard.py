@@ -7,7 +7,7 @@ a column that only ServiceNow sets, 54000 too many rows. docs/errors.md lists th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nowbridge.delivery.deliver import Fate, Outcome, Report, fates
@@ -23,10 +23,14 @@ NAMED = 10  # records that a DETAIL names; of more it gives the number
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Records that one transaction may write, and delete; `deletes` None: the client said that they are meant."""
+    """Records that one transaction may write, and delete; `confirmed`: the client said that they are meant. `policies` of
+    deleted records, by sys_id: what each replica table that holds it says (allow, refuse or a number).
+    """
 
     rows: int
-    deletes: int | None
+    deletes: int
+    confirmed: bool = False
+    policies: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def check(plan: Plan, tables: Mapping[str, WritableTable], limits: Limits) -> Refusal | None:
@@ -44,15 +48,39 @@ def _too_many(plan: Plan, limits: Limits) -> Refusal | None:
             "Nothing was sent.",
             "Write in smaller transactions, or raise the setting write_rows.",
         )
-    deletes = sum(step.operation is Operation.DELETE for step in plan.steps)
-    if limits.deletes is not None and deletes > limits.deletes:
-        return Refusal(
-            "54000",
-            f"[ServiceNow] This transaction deletes {deletes} records; more than {limits.deletes} must be confirmed.",
-            "Nothing was sent.",
-            "SET nowbridge.confirm_deletes = 'on' and delete again, if they are meant.",
-        )
-    return None
+    return _too_many_deletes(plan, limits)
+
+
+def _too_many_deletes(plan: Plan, limits: Limits) -> Refusal | None:
+    """A table's own number takes the place of the setting's."""
+    counted: dict[tuple[str, int], int] = {}
+    for step in plan.steps:
+        if step.operation is not Operation.DELETE:
+            continue
+        policies = limits.policies.get(step.sys_id, ())
+        if "refuse" in policies:
+            return _no_deletes(step.table)
+        own = [int(policy) for policy in policies if policy.isdecimal()]
+        kind = (step.table, min(own)) if own else ("", limits.deletes)
+        counted[kind] = counted.get(kind, 0) + 1
+    above = next(((number, most) for (_, most), number in counted.items() if number > most), None)
+    if above is None or limits.confirmed:
+        return None
+    return Refusal(
+        "54000",
+        f"[ServiceNow] This transaction deletes {above[0]} records; more than {above[1]} must be confirmed.",
+        "Nothing was sent.",
+        "SET nowbridge.confirm_deletes = 'on' and delete again, if they are meant.",
+    )
+
+
+def _no_deletes(table: str) -> Refusal:
+    return Refusal(
+        "42501",
+        f"[ServiceNow] Records of {table} may not be deleted by SQL.",
+        "Nothing was sent.",
+        f"`nowbridge deletes {table} --by-sql allow` lets SQL users delete them.",
+    )
 
 
 def _unfit(step: Step, table: WritableTable) -> Refusal | None:

@@ -36,7 +36,7 @@ class Place:
 class Places:
     database: Database
     connection_id: int
-    _made_for: list[list[int | None]] | None = None
+    _made_for: list[list[int | str | None]] | None = None
     _held: dict[int, Place] = field(default_factory=dict)
 
     async def of(self, entry: Entry) -> dict[int, Place]:

@@ -99,7 +99,8 @@ class Writer:
         if entry.mode == "undo":
             plan = await self._undoing(entry, plan, holders)
         plan = Plan(tuple(_stamp(step, stamp, holders[step.sys_id][0]) for step in plan.steps)) if stamp else plan
-        limits = guard.Limits(self.most_rows, None if entry.confirmed else self.most_deletes)
+        policies = {} if entry.mode == "undo" else {s: [p.row.sql_deletes for p in h] for s, h in holders.items()}
+        limits = guard.Limits(self.most_rows, self.most_deletes, entry.confirmed, policies)
         refusal = guard.check(plan, {s: found[0].table for s, found in holders.items()}, limits)
         refusal = refusal or await self._missing_reference(plan, holders)
         if entry.mode == "plan":

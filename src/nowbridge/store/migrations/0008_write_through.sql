@@ -24,6 +24,11 @@ CREATE TABLE nowbridge.write_table (
     layout_epoch integer NOT NULL
 );
 
+-- What SQL users may delete: `allow`, as many as the setting says; `refuse`, none; a number, above which they must say
+-- that the deletes are meant.
+ALTER TABLE nowbridge.replica_table ADD COLUMN sql_deletes text NOT NULL DEFAULT 'allow'
+    CHECK (sql_deletes ~ '^(allow|refuse|[0-9]{1,7})$');
+
 -- What the running transactions have changed so far; a transaction's rows go when they are handed over.
 CREATE TABLE nowbridge.pending (
     seq       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
