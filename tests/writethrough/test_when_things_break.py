@@ -36,8 +36,8 @@ async def stands(writing: Writing) -> tuple[str, str, object, object]:
     """Text and version in ServiceNow, text here, and how the log ended."""
     there = writing.incident(writing.ids[1])
     ((here,),) = await writing.bench.rows("SELECT short_description FROM incident WHERE number = 'INC0000001'")
-    ((state, settled),) = await writing.bench.rows("SELECT state, settled FROM nowbridge.write_log")
-    return there["short_description"], there.get("sys_mod_count", "0"), here, (state, settled)
+    log = await writing.bench.rows("SELECT state, settled FROM nowbridge.write_log ORDER BY id")
+    return there["short_description"], there.get("sys_mod_count", "0"), here, log[-1] if log else None
 
 
 @pytest.mark.parametrize("kind", ["drop_after", "drop_before", "truncate"])
@@ -104,6 +104,35 @@ async def test_a_cancel_is_answered_at_once(writing: Writing) -> None:
             await waiting
         assert asyncio.get_running_loop().time() - begun < 1
         await client.execute("SELECT 1")
+
+
+async def canceled(writing: Writing, blocked: str) -> str:
+    """What a client is told that is canceled while somebody else blocks its hand-over; the block then ends."""
+    async with await writing.connect() as client, await psycopg.AsyncConnection.connect(writing.dsn) as other:
+        await other.execute(blocked.encode())
+        waiting = asyncio.create_task(client.execute(UPDATE))
+        at_it = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event IN ('PgSleep', 'DblinkGetResult')"
+        while writing.maintenance.execute(at_it, (client.info.backend_pid,)).fetchone() is None:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0)
+        await client.cancel_safe()
+        await other.rollback()
+        with pytest.raises(psycopg.errors.QueryCanceled) as raised:
+            await waiting
+        await client.execute("SELECT 1")
+    return str(raised.value.diag.message_primary)
+
+
+async def test_a_cancel_while_it_waits_for_its_turn_or_is_handed_over_says_that_nothing_was_sent(
+    writing: Writing,
+) -> None:
+    said = "[ServiceNow] Canceled on request; nothing was sent."
+    assert await canceled(writing, "LOCK nowbridge.write_log IN EXCLUSIVE MODE") == said
+    assert await canceled(writing, "SELECT pg_advisory_xact_lock(28275, slot) FROM generate_series(1, 20) slot") == said
+    await writing.quiet()
+    assert (await stands(writing))[:3] == ("no 1", "0", "no 1")
+    async with await writing.connect() as client:
+        await client.execute(UPDATE)
+    assert (await stands(writing))[:3] == ("written", "1", "written")
 
 
 @pytest.mark.trap("7")

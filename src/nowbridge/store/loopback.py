@@ -23,6 +23,7 @@ CALLABLE = (
     "submit_write(integer, xid8, text, text, text, text, boolean, jsonb)",
     "write_stands(bigint)",
     "abandon_write(bigint)",
+    "abandon_write_of(xid8)",
 )
 ADMINISTRATOR = f"""\
 CREATE SCHEMA IF NOT EXISTS {SCHEMA};

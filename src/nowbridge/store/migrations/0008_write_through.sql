@@ -166,6 +166,13 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp A
             state = CASE WHEN state IN (''new'', ''taken'') THEN ''abandoned'' ELSE state END
       WHERE id = p_id RETURNING state';
 
+-- The same for the write of a transaction that does not know its number: the cancel came while it was handed over.
+CREATE FUNCTION nowbridge.abandon_write_of(p_xid xid8, OUT id bigint, OUT state text)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp SET lock_timeout = '5s' AS $$
+    SELECT w.id, nowbridge.abandon_write(w.id) FROM nowbridge.write_log w
+     WHERE w.client_xid = p_xid AND w.state IN ('new', 'taken', 'sent') ORDER BY w.id DESC LIMIT 1
+$$;
+
 -- The client's side -------------------------------------------------------------------------------------------------
 
 -- Opens the loop-back connection of this backend. A few backends keep theirs open; when those are taken, one more is
@@ -211,6 +218,16 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Another loop-back connection in the place of one that was left in the middle of an answer.
+CREATE FUNCTION nowbridge.reopen_loopback() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp AS $$
+BEGIN
+    IF 'nowbridge_loopback' = ANY (coalesce(nowbridge_dblink.dblink_get_connections(), '{}')) THEN
+        PERFORM nowbridge_dblink.dblink_disconnect('nowbridge_loopback');
+    END IF;
+    PERFORM nowbridge_dblink.dblink_connect('nowbridge_loopback', 'nowbridge_loopback');
+END $$;
+
 -- Until when this statement may wait: its statement_timeout, and the setting nowbridge.write_timeout (60 s).
 CREATE FUNCTION nowbridge.write_deadline() RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, nowbridge, pg_temp AS $$
@@ -247,13 +264,26 @@ DECLARE
     v_pause double precision := 0.001; -- every look wakes two processes, which the writer may need
     v_why text;
     v_said jsonb;
+    v_handing boolean := false;
 BEGIN
-    v_close := nowbridge.open_loopback(v_until);
-    SELECT id INTO v_id FROM nowbridge_dblink.dblink('nowbridge_loopback', format(
-        'SELECT nowbridge.submit_write(%s, %L, %L, %L, %L, %L, %L, %L)',
-        pg_backend_pid(), pg_current_xact_id(), session_user, current_setting('application_name'), p_statement, p_mode,
-        coalesce(nullif(current_setting('nowbridge.confirm_deletes', true), ''), 'off'), p_changes)) AS submitted(id bigint);
-    LOOP
+    BEGIN
+        v_close := nowbridge.open_loopback(v_until);
+        v_handing := true;
+        SELECT id INTO v_id FROM nowbridge_dblink.dblink('nowbridge_loopback', format(
+            'SELECT nowbridge.submit_write(%s, %L, %L, %L, %L, %L, %L, %L)',
+            pg_backend_pid(), pg_current_xact_id(), session_user, current_setting('application_name'), p_statement, p_mode,
+            coalesce(nullif(current_setting('nowbridge.confirm_deletes', true), ''), 'off'), p_changes))
+            AS submitted(id bigint);
+    EXCEPTION WHEN query_canceled THEN
+        v_why := 'Canceled on request';
+        v_state := 'abandoned';
+    END;
+    IF v_why IS NOT NULL AND v_handing THEN -- whether it came through decides how it stands
+        PERFORM nowbridge.reopen_loopback();
+        SELECT id, coalesce(state, 'abandoned') INTO v_id, v_state FROM nowbridge_dblink.dblink('nowbridge_loopback',
+            format('SELECT * FROM nowbridge.abandon_write_of(%L)', pg_current_xact_id())) AS left_in(id bigint, state text);
+    END IF;
+    WHILE v_why IS NULL LOOP
         BEGIN
             PERFORM pg_sleep(v_pause);
             v_pause := least(v_pause * 1.15, CASE WHEN clock_timestamp() < v_begun + interval '1 s' THEN 0.01 ELSE 0.05 END);
@@ -272,13 +302,12 @@ BEGIN
                 SELECT state INTO v_state FROM nowbridge_dblink.dblink('nowbridge_loopback',
                     format('SELECT nowbridge.abandon_write(%s)', v_id)) AS left_in(state text);
             EXCEPTION WHEN OTHERS THEN -- the cancel came in the middle of an answer
-                PERFORM nowbridge_dblink.dblink_disconnect('nowbridge_loopback');
-                PERFORM nowbridge_dblink.dblink_connect('nowbridge_loopback', 'nowbridge_loopback');
+                PERFORM nowbridge.reopen_loopback();
                 SELECT state INTO v_state FROM nowbridge_dblink.dblink('nowbridge_loopback',
                     format('SELECT nowbridge.abandon_write(%s)', v_id)) AS left_in(state text);
             END;
         END IF;
-        EXIT WHEN v_why IS NOT NULL OR v_state NOT IN ('new', 'taken', 'sent');
+        EXIT WHEN v_state NOT IN ('new', 'taken', 'sent');
     END LOOP;
     IF v_state IN ('done', 'refused') AND v_said IS NULL THEN -- ended while this was giving it up
         SELECT said INTO v_said FROM nowbridge_dblink.dblink('nowbridge_loopback',
@@ -329,13 +358,19 @@ BEGIN
             HINT = 'Nothing was sent. Use COMMIT.';
     END IF;
     v_answer := nowbridge.hand_over('write', NEW.statement, v_changes);
-    FOR v_part IN SELECT key::integer AS table_id, value AS rows FROM jsonb_each(v_answer->'rows') LOOP
-        EXECUTE format('SELECT nowbridge.%I($1, $2)', 'receive_' || v_part.table_id)
-            USING v_part.rows, v_answer->'said'->(v_part.table_id::text);
-    END LOOP;
-    FOR v_part IN SELECT key::integer AS table_id, value AS ids FROM jsonb_each(v_answer->'gone') LOOP
-        EXECUTE format('SELECT nowbridge.%I($1)', 'bury_' || v_part.table_id) USING v_part.ids;
-    END LOOP;
+    BEGIN
+        FOR v_part IN SELECT key::integer AS table_id, value AS rows FROM jsonb_each(v_answer->'rows') LOOP
+            EXECUTE format('SELECT nowbridge.%I($1, $2)', 'receive_' || v_part.table_id)
+                USING v_part.rows, v_answer->'said'->(v_part.table_id::text);
+        END LOOP;
+        FOR v_part IN SELECT key::integer AS table_id, value AS ids FROM jsonb_each(v_answer->'gone') LOOP
+            EXECUTE format('SELECT nowbridge.%I($1)', 'bury_' || v_part.table_id) USING v_part.ids;
+        END LOOP;
+    EXCEPTION WHEN query_canceled THEN
+        RAISE EXCEPTION '[ServiceNow] Canceled on request, after ServiceNow had accepted the write.' USING ERRCODE = '08007',
+            DETAIL = format('Write %s of the log.', v_answer->>'write'), HINT = format(
+            'It will be settled by itself; SELECT * FROM _sync_writes WHERE id = %s tells how.', v_answer->>'write');
+    END;
     INSERT INTO nowbridge.write_marker (write_id) VALUES ((v_answer->>'write')::bigint);
     FOR v_part IN SELECT value->>'message' AS message, value->>'detail' AS detail
         FROM jsonb_array_elements(v_answer->'notices') LOOP
