@@ -264,12 +264,14 @@ def _collect(table: WriteTable) -> sql.Composed:
 
 
 def _lock_relatives(table: WriteTable, seen: str) -> sql.Composable:
-    """The same records in the other tables of the hierarchy, base class first: ServiceNow's answer goes into all."""
+    """The same records in the other tables of the hierarchy: ServiceNow's answer goes into all. Those that another client
+    holds are passed by: it may wait for ours (`patch_beside` leaves them to the replication).
+    """
     return sql.SQL(" ").join(
         [
-            sql.SQL("PERFORM FROM {} WHERE sys_id IN (SELECT sys_id FROM {}) ORDER BY sys_id FOR UPDATE;").format(
-                relation.identifier, sql.SQL(seen)
-            )
+            sql.SQL(
+                "PERFORM FROM {} WHERE sys_id IN (SELECT sys_id FROM {}) ORDER BY sys_id FOR UPDATE SKIP LOCKED;"
+            ).format(relation.identifier, sql.SQL(seen))
             for relation in table.relatives
         ]
     )

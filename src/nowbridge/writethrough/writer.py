@@ -270,21 +270,26 @@ class Writer:
         if all(one.fate is Fate.NOT_SENT for one in report.outcomes) and report.outcomes:
             return End("abandoned")
         latest = {one.step.sys_id: one for one in report.outcomes}
-        written: dict[int, list[Record]] = {}
-        gone: dict[str, list[dict[str, Any]]] = {}
+        written: dict[str, dict[int, list[Record]]] = {"rows": {}, "rows_beside": {}}
+        gone: dict[str, dict[str, list[dict[str, Any]]]] = {"gone": {}, "gone_beside": {}}
         records = {(c.table_id, c.sys_id): {n: v[0] for n, v in c.values.items()} for c in changes}
         for sys_id, one in latest.items():
-            for place in holders[sys_id]:
+            for place in holders[sys_id]:  # beside: in a table of the hierarchy that the client did not name
+                beside = "" if (place.row.id, sys_id) in records else "_beside"
                 if one.step.operation is Operation.DELETE:
                     at = (one.at or await self.instance.server_now()).isoformat()
                     last = records.get((place.row.id, sys_id), {})
-                    gone.setdefault(str(place.row.id), []).append({"sys_id": sys_id, "at": at, "record": last})
+                    buried = {"sys_id": sys_id, "at": at, "record": last}
+                    gone["gone" + beside].setdefault(str(place.row.id), []).append(buried)
                 elif one.record is not None:
-                    written.setdefault(place.row.id, []).append(one.record)
+                    written["rows" + beside].setdefault(place.row.id, []).append(one.record)
         places = {place.row.id: place for found in holders.values() for place in found}
         answer = {
-            "rows": {str(t): await self._rows(places[t].layout, records) for t, records in written.items()},
-            "gone": gone,
+            **{
+                part: {str(t): await self._rows(places[t].layout, records) for t, records in of_tables.items()}
+                for part, of_tables in written.items()
+            },
+            **gone,
             "said": said_of(changes),
             "notices": [guard.overwritten(one) for one in report.outcomes if one.differences],
             "steps": [],

@@ -337,6 +337,39 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, nowbridge, pg_temp AS $$
       FROM jsonb_each(p_by_client) c FULL JOIN jsonb_each(p_by_servicenow) s USING (key)
 $$;
 
+-- ServiceNow's answer in the other tables of the hierarchy. A row that another client holds there is left alone, since
+-- that client may wait for one of ours: the record is read back when it is free. So two clients who write the same records
+-- through different tables meet in no deadlock.
+CREATE FUNCTION nowbridge.patch_beside(p_table integer, p_rows jsonb, p_gone boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp AS $$
+DECLARE
+    v_ids constant text[] := ARRAY(SELECT value->>'sys_id' FROM jsonb_array_elements(p_rows));
+    v_table nowbridge.replica_table;
+    v_held text[];
+BEGIN
+    SELECT * INTO STRICT v_table FROM nowbridge.replica_table WHERE id = p_table;
+    BEGIN
+        EXECUTE format('SELECT ARRAY(SELECT sys_id FROM %1$I.%2$I WHERE sys_id = ANY($1) EXCEPT SELECT sys_id FROM ('
+            'SELECT sys_id FROM %1$I.%2$I WHERE sys_id = ANY($1) ORDER BY sys_id FOR UPDATE SKIP LOCKED) AS free)',
+            v_table.schema_name, v_table.relation) INTO v_held USING v_ids;
+    EXCEPTION WHEN serialization_failure THEN -- REPEATABLE READ, and somebody has changed it since
+        v_held := v_ids;
+    END;
+    p_rows := (SELECT jsonb_agg(value) FROM jsonb_array_elements(p_rows) WHERE value->>'sys_id' <> ALL (v_held));
+    IF p_gone THEN
+        EXECUTE format('SELECT nowbridge.%I($1)', 'bury_' || p_table) USING coalesce(p_rows, '[]');
+    ELSE
+        EXECUTE format('SELECT nowbridge.%I($1, NULL)', 'receive_' || p_table) USING coalesce(p_rows, '[]');
+    END IF;
+    INSERT INTO nowbridge.hint AS h (connection_id, table_name, sys_id, rule_table, deleted, deferred, received_at, last_at,
+        next_try_at)
+    SELECT v_table.connection_id, v_table.source, id, v_table.source, p_gone, true, clock_timestamp(), clock_timestamp(),
+        clock_timestamp() FROM unnest(v_held) AS u(id) ORDER BY id
+    ON CONFLICT (connection_id, sys_id, table_name) DO UPDATE SET deferred = true, arrivals = h.arrivals + 1,
+        deleted = excluded.deleted OR (h.deleted AND h.done_at IS NULL), received_at = CASE WHEN h.done_at IS NULL
+            THEN h.received_at ELSE excluded.received_at END, next_try_at = excluded.next_try_at, done_at = NULL;
+END $$;
+
 -- At the end of a transaction (or of a statement, with SET CONSTRAINTS ALL IMMEDIATE): all that it changed, handed over
 -- once; then what ServiceNow made of it is put into the rows.
 CREATE FUNCTION nowbridge.flush_writes() RETURNS trigger
@@ -366,6 +399,8 @@ BEGIN
         FOR v_part IN SELECT key::integer AS table_id, value AS ids FROM jsonb_each(v_answer->'gone') LOOP
             EXECUTE format('SELECT nowbridge.%I($1)', 'bury_' || v_part.table_id) USING v_part.ids;
         END LOOP;
+        PERFORM nowbridge.patch_beside(key::integer, value, false) FROM jsonb_each(v_answer->'rows_beside');
+        PERFORM nowbridge.patch_beside(key::integer, value, true) FROM jsonb_each(v_answer->'gone_beside');
     EXCEPTION WHEN query_canceled THEN
         RAISE EXCEPTION '[ServiceNow] Canceled on request, after ServiceNow had accepted the write.' USING ERRCODE = '08007',
             DETAIL = format('Write %s of the log.', v_answer->>'write'), HINT = format(
