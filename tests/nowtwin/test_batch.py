@@ -69,11 +69,10 @@ def test_what_the_time_budget_leaves_undone_is_named(talk: Talk) -> None:
 
 
 @pytest.mark.behaviour("5", evidence="documentation: batch-api.md", switch="batch_output_limit")
-def test_an_answer_that_is_too_big_is_not_serviced(talk: Talk) -> None:
+def test_an_answer_that_is_too_big_ends_the_batch(talk: Talk) -> None:
     talk.control("PUT", "switches", {"batch_output_limit": 50})
     answer = _batch(talk, _item(1, "GET", "/api/now/table/sys_user"), _item(2, "GET", "/api/now/table/incident")).json
-    assert answer["unserviced_requests"] == ["1"]
-    assert [entry["id"] for entry in answer["serviced_requests"]] == ["2"]
+    assert (answer["serviced_requests"], answer["unserviced_requests"]) == ([], ["1", "2"])
 
 
 def test_items_have_the_callers_rights(talk: Talk) -> None:
@@ -90,3 +89,30 @@ def test_bad_batches_and_bad_items(talk: Talk) -> None:
     assert talk.get("v1/batch").status == 405
     bad = _item(1, "POST", "/api/now/table/incident") | {"body": "***"}
     assert [e["status_code"] for e in _batch(talk, bad).json["serviced_requests"]] == [400]
+
+
+@pytest.mark.behaviour("5", evidence="documentation: batch-api.md")
+def test_an_item_that_is_too_large_ends_the_batch(talk: Talk) -> None:
+    large = base64.b64encode(b" " * (5 * 1024 * 1024 + 1)).decode()
+    small = {"method": "GET", "url": "/api/now/table/incident?sysparm_limit=1"}
+    items = [{"id": "1", **small}, {"id": "2", **small, "body": large}, {"id": "3", **small}]
+    answer = talk.send("POST", "v1/batch", {"batch_request_id": "1", "rest_requests": items}).json
+    assert [item["id"] for item in answer["serviced_requests"]] == ["1"]
+    assert answer["unserviced_requests"] == ["2", "3"]
+    talk.post("sys_properties", {"name": "glide.rest.batch.max.inputSize", "value": "9000000"})
+    answer = talk.send("POST", "v1/batch", {"batch_request_id": "1", "rest_requests": items}).json
+    assert answer["unserviced_requests"] == []
+
+
+@pytest.mark.behaviour("5", evidence="documentation: batch-api.md")
+def test_a_header_lowers_how_large_an_answer_in_a_batch_may_be(talk: Talk) -> None:
+    talk.post("incident", {"short_description": "x" * 100})
+    items = [
+        {"id": "1", "method": "GET", "url": "/api/now/table/problem"},
+        {"id": "2", "method": "GET", "url": "/api/now/table/incident"},
+        {"id": "3", "method": "GET", "url": "/api/now/table/problem"},
+    ]
+    body = json.dumps({"batch_request_id": "1", "rest_requests": items}).encode()
+    for size, left in (("100", ["2", "3"]), ("1000000", []), ("nonsense", [])):
+        headers = {"Content-Type": "application/json", "X-BATCHREQUEST-MAX-OUTPUT-SIZE": size}
+        assert talk.call("POST", "/api/now/v1/batch", body, headers).json["unserviced_requests"] == left

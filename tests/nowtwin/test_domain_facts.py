@@ -283,3 +283,15 @@ def test_odd_numbers_in_properties_break_nothing(talk: Talk, value: str) -> None
     item = {"className": "cmdb_ci_linux_server", "values": {"name": "x"}}
     reply = talk.send("POST", "identifyreconcile", {"items": [item]}, sysparm_data_source="ServiceNow")
     assert reply.status == 200
+
+
+@pytest.mark.behaviour("11.1", evidence="documentation: c_IntValsForDfltChoiceList.md")
+def test_a_new_record_takes_its_state_from_either_column(talk: Talk) -> None:
+    for body, state in (
+        ({"incident_state": "2"}, "2"),
+        ({"state": "2"}, "2"),
+        ({"state": "6", "incident_state": "2"}, "6"),
+    ):
+        close = {"close_code": "Duplicate", "close_notes": "x"}
+        made = talk.post("incident", body | close).result
+        assert (made["state"], made["incident_state"]) == (state, state)

@@ -131,3 +131,18 @@ def test_a_later_schema_document_adds_tables_columns_and_a_parent(talk: Talk) ->
     assert talk.names("sys_db_object", "nameSTARTSWITHu_^ORDERBYname", "name") == ["u_part", "u_thing"]
     instance.load_schema({"tables": [{"name": "u_thing", "super_class": "task"}]})
     assert talk.names("task", "sys_class_name=u_part", "sys_class_name") == ["u_part"]
+
+
+@pytest.mark.behaviour("3.3", evidence="documentation: table-extension-and-classes.md")
+def test_classes_of_a_partitioned_tree_have_copies_of_the_entries_above_them(talk: Talk) -> None:
+    for table in ("cmdb", "cmdb_ci", "cmdb_ci_hardware", "cmdb_ci_linux_server"):
+        assert talk.names("sys_db_object", f"name={table}", "extension_model") == ["partition"]
+        (row,) = talk.rows("sys_dictionary", f"name={table}^element=sys_created_on")
+        assert row["column_label"] == "Created"
+    copies = talk.names("sys_dictionary", "name=cmdb_ci_linux_server", "element")
+    assert {"", "name", "serial_number", "os_version", "sys_class_name"} <= set(copies)
+    assert len(copies) == len(set(copies)) > 80
+    assert "short_description" not in talk.names("sys_dictionary", "name=sc_task", "element")  # stored by hierarchy
+    parent = _super_class(talk, "cmdb_ci_server")
+    talk.post("sys_db_object", {"name": "u_cmdb_ci_oven", "label": "Oven", "super_class": parent})
+    assert "serial_number" in talk.names("sys_dictionary", "name=u_cmdb_ci_oven", "element")

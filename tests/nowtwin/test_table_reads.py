@@ -304,3 +304,19 @@ def test_the_version_stands_in_sys_properties(talk: Talk) -> None:
 def test_dates_of_answers_follow_the_twins_clock(talk: Talk) -> None:
     talk.control("PUT", "clock", {"set": "2031-05-06 07:08:09", "rate": 0})
     assert talk.get("table/incident").headers["date"] == "Tue, 06 May 2031 07:08:09 GMT"
+
+
+@pytest.mark.behaviour(
+    "1.2", evidence="documentation: c_TableAPI.md (sysparm_view); assumption: the columns of its form"
+)
+def test_a_view_names_the_columns_of_its_form(talk: Talk) -> None:
+    talk.instance.load("incident", [{"number": "INC1", "short_description": "x"}])
+    view = talk.post("sys_ui_view", {"name": "mobile", "title": "Mobile"}).result["sys_id"]
+    section = talk.post("sys_ui_section", {"name": "task", "view": view}).result["sys_id"]
+    for position, element in enumerate(("short_description", "number", "nonsense")):
+        talk.post("sys_ui_element", {"sys_ui_section": section, "element": element, "position": str(position)})
+    assert talk.rows("incident", sysparm_view="mobile") == [
+        {"number": "INC1", "short_description": "x", "sys_tags": ""}
+    ]
+    assert talk.rows("incident", sysparm_view="mobile", sysparm_fields="number") == [{"number": "INC1"}]
+    assert "category" in talk.rows("incident", sysparm_view="desktop")[0]  # no layout of that name

@@ -131,6 +131,10 @@ class RuleBook:
         found = [self._matching(ENDPOINT, sys_id, "") for sys_id in sys_ids]
         return _verdict(user, [rule for rules in found for rule in rules]) if all(found) else DENIED
 
+    def guards_api(self, sys_id: str) -> bool:
+        """Whether the rule of a REST API is active."""
+        return bool(self._matching(ENDPOINT, sys_id, ""))
+
     def has_scripts(self) -> bool:
         """Whether some rule would run a script."""
         self._refresh()

@@ -233,6 +233,10 @@ class Access:
         """What the rules that a REST API names say about a call."""
         return self._book.endpoint_verdict(user, sys_ids) if self._enforced() else GRANTED
 
+    def api_verdict(self, user: User, sys_id: str) -> Verdict:
+        """What the rule of a REST API says about a call; while it is not active, every call is granted."""
+        return self.endpoint_verdict(user, (sys_id,)) if self._book.guards_api(sys_id) else GRANTED
+
     def runs_scripts(self) -> bool:
         """Whether looking at records may run scripts of rules."""
         return self._enforced() and self._book.has_scripts()

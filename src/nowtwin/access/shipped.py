@@ -10,6 +10,8 @@ from nowtwin.schema.metadata import INSTALLED_AT, row_id
 
 Row = dict[str, str]
 Tables = Mapping[str, tuple[Row, ...]]
+_APIS = ("Table API", "Aggregate API", "Import Set API", "Attachment API")
+"""REST APIs whose access rules ship inactive (D:c_RESTAPI.md); those of the others are `apis.roles_needed`."""
 _OPERATIONS = ("read", "write", "create", "delete")
 _LINE = re.compile(r"(\S+|\"[^\"]+\")\s*=\s*(\[[^\]]*\]|\"[^\"]*\")\s*(?:#\s*\[(\w+)\])?")
 
@@ -64,7 +66,15 @@ def access_rows() -> Tables:
     for name, condition in facts["mine"].items():
         _add_rule(tables, name, "read", condition=condition)
     _add(tables, "sys_security_type", "record", name="record")
+    for api in _APIS:
+        rule = {"name": api, "operation": "execute", "type": "REST_Endpoint", "active": "false"}
+        _add(tables, "sys_security_acl", api, **rule, admin_overrides="true", decision_type="allow")
     return {table: tuple(rows) for table, rows in tables.items()}
+
+
+def api_rule(api: str) -> str:
+    """The sys_id of the access rule of a REST API."""
+    return row_id("sys_security_acl", api)
 
 
 def _add_rule(

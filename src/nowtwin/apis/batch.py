@@ -14,7 +14,9 @@ from nowtwin.errors import Refused
 from nowtwin.http.messages import Answer, Request, json_answer, query_pairs, refusal
 from nowtwin.instance import Instance
 from nowtwin.limits.fault_answers import replacement, spoiled
+from nowtwin.values import number_of
 
+_USUAL_INPUT, _MOST_INPUT = 5 * 1024 * 1024, 10 * 1024 * 1024
 Dispatch = Callable[[Instance, Request], Answer]
 
 
@@ -38,7 +40,9 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 def run_batch(instance: Instance, request: Request, dispatch: Dispatch) -> Answer:
-    """Outer status 200 even when items fail. What the time budget leaves undone is in `unserviced_requests`."""
+    """Outer status 200 even when items fail. What the time budget leaves undone is in `unserviced_requests`; so is an item
+    that is too large, or whose answer is, with all that come behind it (batch-api.md).
+    """
     try:
         batch = msgspec.json.decode(request.body, type=Batch, strict=False)
     except msgspec.DecodeError as error:
@@ -47,15 +51,18 @@ def run_batch(instance: Instance, request: Request, dispatch: Dispatch) -> Answe
     serviced: list[dict[str, object]] = []
     unserviced: list[str] = []
     rows, waited, spent = 0, 0.0, 0.0
+    most_in, most_out, over = _most_in(instance), _most_out(instance, request), False
     for item in batch.rest_requests:
         began = monotonic()
-        if began - started + waited + spent >= instance.switches.batch_seconds:
+        over = over or len(item.body) * 3 // 4 > most_in
+        if over or began - started + waited + spent >= instance.switches.batch_seconds:
             unserviced.append(item.id)
             continue
         rule = instance.faults.strike(_target(request, item))
         waited += rule.seconds if rule else 0.0
         answer = _service(instance, request, item, dispatch, rule)
-        if answer is None or len(answer.body) > instance.switches.batch_output_limit:
+        over = answer is not None and len(answer.body) > most_out
+        if answer is None or over:
             unserviced.append(item.id)
             continue
         rows += answer.rows
@@ -69,6 +76,20 @@ def run_batch(instance: Instance, request: Request, dispatch: Dispatch) -> Answe
         "unserviced_requests": unserviced,
     }
     return replace(json_answer(200, body, rows=rows), seconds=min(spent, float(instance.switches.batch_seconds)))
+
+
+def _most_in(instance: Instance) -> float:
+    """Bytes of a body in a batch: 5 MB, or `glide.rest.batch.max.inputSize`, at most 10 MB."""
+    said = number_of(instance.property("glide.rest.batch.max.inputSize"))
+    return _USUAL_INPUT if said is None else min(said, _MOST_INPUT)
+
+
+def _most_out(instance: Instance, request: Request) -> float:
+    """Bytes of an answer in a batch, which a header may lower."""
+    said = number_of(instance.property("glide.rest.batch.max.outputSize"))
+    most = instance.switches.batch_output_limit if said is None else said
+    lower = number_of(request.headers.get("x-batchrequest-max-output-size", ""))
+    return most if lower is None or lower < 0 else min(most, lower)
 
 
 def _target(request: Request, item: Item) -> Target:

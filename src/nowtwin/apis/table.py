@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote_plus
 
 from nowtwin import errors
+from nowtwin.apis.ui_views import view_columns
 from nowtwin.errors import Refused
 from nowtwin.http.messages import Answer, Headers, Request, json_answer, json_object
 from nowtwin.instance import Instance
 from nowtwin.permission import record as permission
 from nowtwin.permission.record import insertable, readable_record, require_deletable, updatable
+from nowtwin.permission.web_services import require_some_right
 from nowtwin.query.parse import Clause, Query, Term, parse
 from nowtwin.reading.display import Displays
 from nowtwin.reading.pages import Page, Wanted
@@ -45,6 +47,7 @@ def listing_of(request: Request) -> Listing:
 
 def list_records(instance: Instance, request: Request, table: str, version: str) -> Answer:
     instance.prepare(table)
+    require_some_right(instance, request.caller, table)
     listing = _bounded(instance, table, listing_of(request))
     wanted = wanted_rows(instance, request, table, list_query(instance, request, table))
     with instance.storage.lock:
@@ -161,6 +164,8 @@ def _paths(instance: Instance, request: Request, table: str) -> Sequence[str]:
     caller = request.caller
     hidden = instance.access.hidden_columns(caller, table)
     asked = [name.strip() for name in request.param("sysparm_fields").split(",") if name.strip()]
+    if not asked and request.param("sysparm_view"):
+        asked = list(view_columns(instance, table, request.param("sysparm_view")))
     paths = asked or list(instance.dictionary.columns(table))
     return [
         path

@@ -14,6 +14,7 @@ _PRIORITY = {
     ("3", "1"): "3", ("3", "2"): "4", ("3", "3"): "5",
 }  # fmt: skip
 _TASK_CLOSED = frozenset({"3", "4"})
+_NEW, _PROBLEM_NEW = "1", "101"
 _INCIDENT_ON_HOLD = "3"
 _INCIDENT_RESOLVED = "6"
 _INCIDENT_CLOSED = frozenset({"7", "8"})
@@ -39,6 +40,12 @@ class Write:
     def changed(self, element: str) -> bool:
         return self.before.get(element, "") != self.after.get(element, "")
 
+    def moves(self, element: str, twin: str, first: str) -> bool:
+        """Whether the column decides and its twin follows: it alone was written, which on an insert shows in the twin
+        having its default.
+        """
+        return self.changed(element) and (not self.changed(twin) or (not self.before and self.after[twin] == first))
+
 
 def derive(write: Write) -> dict[str, str]:
     """The further columns that the platform's rules set."""
@@ -62,7 +69,7 @@ def _priority(write: Write) -> dict[str, str]:
 
 def _incident(write: Write) -> dict[str, str]:
     """`state` and `incident_state` move together, `state` first when both were written; 7 and 8 close."""
-    element = "incident_state" if write.changed("incident_state") and not write.changed("state") else "state"
+    element = "incident_state" if write.moves("incident_state", "state", _NEW) else "state"
     state = write.after.get(element, "")
     if not state:
         return {}
@@ -80,7 +87,7 @@ def _incident(write: Write) -> dict[str, str]:
 
 def _problem(write: Write) -> dict[str, str]:
     """`state` and `problem_state` move together; 107 (4 in the older model) closes, 106 resolves."""
-    element = "problem_state" if write.changed("problem_state") and not write.changed("state") else "state"
+    element = "problem_state" if write.moves("problem_state", "state", _PROBLEM_NEW) else "state"
     state = write.after.get(element, "")
     if not state:
         return {}

@@ -26,7 +26,7 @@ class Autoclose:
     def run_due(self) -> None:
         """Run the job if its time has come; called with every request, so that the clock may be set at will."""
         now = self._instance.clock.now()
-        if self._due is None:
+        if self._due is None or self._due - now > _EVERY:  # never yet, or the clock was set back
             self._due = now + _EVERY
         elif now >= self._due:
             self.run_job()

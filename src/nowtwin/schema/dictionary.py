@@ -163,6 +163,10 @@ class Dictionary:
         """Whether changes are filed (a write to the table's own row of sys_dictionary)."""
         self.tables[table] = replace(self.tables[table], audit=audited)
 
+    def set_web_access(self, table: str, *, allowed: bool) -> None:
+        """Whether web services reach the table (a write to its row of sys_db_object)."""
+        self.tables[table] = replace(self.tables[table], ws_access=allowed)
+
     def add_column(self, column: Column) -> None:
         self._add_column(column)
         self._index()

@@ -6,6 +6,7 @@ write to one of these tables (a custom table, column or choice) is taken back in
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from nowtwin.schema.dictionary import Choice, Column, Dictionary, Table, label_of
 from nowtwin.schema.numbering import DEFAULT_DIGITS, MOST_DIGITS
@@ -26,6 +27,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 INSTALLED_AT = "2024-02-01 09:00:00"
 """When the shipped metadata claims to have been made."""
 _DEFAULT_START = 10_000
+_PARTITIONED = "cmdb"
+"""The tree that is stored in partitions (servicenow-api.md 3.3)."""
 _MULTILINE = 4000
 
 Row = dict[str, str]
@@ -46,7 +49,8 @@ def rows(dictionary: Dictionary) -> Iterator[tuple[str, list[Row]]]:
     yield "sys_dictionary", [_collection_row(table) for table in tables] + [_column_row(c, dictionary) for c in columns]
     yield (
         "sys_documentation",
-        [_table_label_row(dictionary, table) for table in tables] + [_column_label_row(column) for column in columns],
+        [_table_label_row(dictionary, table) for table in tables]
+        + [_column_label_row(column) for table in tables for column in _own(dictionary, table)],
     )
     yield "sys_choice", [_choice_row(choice) for choice in dictionary.all_choices()]
     types = sorted({column.type for column in columns} | {"collection"})
@@ -59,16 +63,30 @@ def rows_about(dictionary: Dictionary, name: str) -> Iterator[tuple[str, list[Ro
     table = dictionary.tables[name]
     columns = _declared(dictionary, table)
     yield "sys_dictionary", [_collection_row(table), *(_column_row(column, dictionary) for column in columns)]
-    yield "sys_documentation", [_table_label_row(dictionary, table), *map(_column_label_row, columns)]
+    labelled = map(_column_label_row, _own(dictionary, table))
+    yield "sys_documentation", [_table_label_row(dictionary, table), *labelled]
 
 
 def _declared(dictionary: Dictionary, table: Table) -> list[Column]:
-    """Columns that have a dictionary entry on this table: its own, and the sys_ columns on a top table."""
+    """Columns that have a dictionary entry on this table. A class of a partitioned tree has copies of all entries above it
+    (D:table-extension-and-classes.md).
+    """
+    if table.super_class and _is_partitioned(dictionary, table.name):
+        return [replace(column, table=table.name) for column in dictionary.declared_columns(table.name).values()]
+    return _own(dictionary, table)
+
+
+def _own(dictionary: Dictionary, table: Table) -> list[Column]:
+    """The columns that stand on this table, and the sys_ columns on a top table."""
     own = {column.element: column for column in dictionary.own_columns(table.name)}
     if not table.super_class:
         for element, column in dictionary.columns(table.name).items():
             own.setdefault(element, column)
     return list(own.values())
+
+
+def _is_partitioned(dictionary: Dictionary, table: str) -> bool:
+    return dictionary.root(table) == _PARTITIONED
 
 
 def _bool(value: object) -> str:
@@ -98,7 +116,8 @@ def _metadata(kind: str, name: str, sys_id: str) -> Row:
 def _table_row(dictionary: Dictionary, table: Table) -> Row:
     label = dictionary.table_label(table.name)
     parent = table.super_class
-    hierarchy = (table.attributes or {}).get("extension_model", "")
+    model = "partition" if _is_partitioned(dictionary, table.name) else ""
+    hierarchy = (table.attributes or {}).get("extension_model", model)
     return _metadata("sys_db_object", label, row_id("sys_db_object", table.name)) | {
         "name": table.name,
         "label": label,
@@ -227,6 +246,7 @@ def take_in(dictionary: Dictionary, table: str, row: Mapping[str, str]) -> None:
     """A row of a metadata table was written: the dictionary follows."""
     if table == "sys_db_object" and row.get("name"):
         dictionary.add_table(_table_of(dictionary, row))
+        dictionary.set_web_access(row["name"], allowed=row.get("ws_access") != "false")
     elif table == "sys_dictionary" and row.get("name") and row.get("element"):
         dictionary.put_column(_column_of(row))
     elif table == "sys_dictionary" and row.get("name") in dictionary.tables:

@@ -31,6 +31,7 @@ from nowtwin.http import xml as xml_format
 from nowtwin.http.messages import Answer, Request, refusal
 from nowtwin.instance import Instance
 from nowtwin.permission.sign_in import KEY, authenticate, cookie
+from nowtwin.permission.web_services import require_api, require_web_access
 
 Handler = Callable[[Instance, Request, "re.Match[str]"], Answer]
 TABLE = re.compile(r"/api/now(?:/(?P<version>v1|v2))?/table/(?P<table>[^/]+)(?:/(?P<sys_id>[^/]+))?/?")
@@ -87,6 +88,9 @@ def dispatch(instance: Instance, request: Request) -> Answer:
         request = tiny_url.expanded(instance, xml_format.understood(request))
     for pattern, handler in ROUTES:
         if found := pattern.fullmatch(request.path):
+            if pattern in _RULED:
+                require_api(instance, request.caller, _RULED[pattern])
+                require_web_access(instance, found.groupdict().get("table") or "")
             done = handler(instance, request, found)
             if pattern is attachment.BYTES:  # a file goes out as it came in
                 return done
@@ -197,3 +201,10 @@ ROUTES: tuple[tuple["re.Pattern[str]", Handler], ...] = (
     *session_debug.ROUTES,
     *tiny_url.ROUTES,
 )
+_RULED: Mapping["re.Pattern[str]", str] = {
+    TABLE: "Table API",
+    _STATS: "Aggregate API",
+    **dict.fromkeys((pattern for pattern, _ in import_set.ROUTES), "Import Set API"),
+    **dict.fromkeys((pattern for pattern, _ in attachment.ROUTES), "Attachment API"),
+}
+"""APIs with an access rule of their own that may be made active."""
