@@ -23,8 +23,9 @@ from tests.support.hooks import SECRET, HookBench, Post
 USUAL, TOGETHER = 200, 10
 USERS = [f"{at:032x}" for at in range(0xA0, 0xA5)]
 KINDS: tuple[Kind, ...] = ("status", "drop_before", "drop_after", "truncate", "accepted", "error_in_body", "null_body")
-SHORT, LONG, EACH_LONG = 14, 60, 10  # steps; each tenth history is a long one
+SHORT, LONG, EACH_LONG = 12, 60, 20  # steps; each twentieth history is a long one
 LOST = 0.2  # of the hints
+TURNS = 3.7  # the longest wait between two things that happen, in turns of the event loop: its power of ten
 STATES = {"1": "New", "2": "In Progress", "3": "On Hold"}
 IMPACTS = {"1": "1 - High", "2": "2 - Medium", "3": "3 - Low"}
 
@@ -65,9 +66,19 @@ class History:
         acts += [self.wait, self.break_something, self.mend, self.take_back_a_deletion]
         acts += [self.commit_late] if self.commits_late else []
         works = [self.load, self.poll, self.poll, self.rewrite, self.kill, self.kill, self.deliver, self.read]
+        doing = [
+            asyncio.create_task(self.chance.choice(works)(self.chance.choice(self.workers)))
+            for _ in range(self.chance.choice([1, 1, 2, 3]))
+        ]
         for _ in range(self.chance.randint(0, 6)):
+            await self.turn()
             self.chance.choice(acts)()
-        await self.chance.choice(works)(self.chance.choice(self.workers))
+        await asyncio.gather(*doing)
+
+    async def turn(self) -> None:
+        """Others go on for a while, mostly a short one: what they have come to then depends on the seed, and on luck."""
+        for _ in range(int(10 ** self.chance.uniform(0, TURNS))):
+            await asyncio.sleep(0)
 
     def insert(self) -> None:
         made = self.bench.twin.instance.insert("incident", self.values(), user="admin")
@@ -160,8 +171,7 @@ class History:
     async def kill(self, replica: Replica) -> None:
         """Break a load or a pass off somewhere."""
         work = asyncio.create_task(self.chance.choice([self.load, self.poll, self.read])(replica))
-        for _ in range(self.chance.randint(0, 400)):
-            await asyncio.sleep(0)  # one turn of the loop: where the work is cut off depends on the seed
+        await self.turn()
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
 
