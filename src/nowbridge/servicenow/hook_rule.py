@@ -18,7 +18,7 @@ from typing import Final
 
 from nowbridge.servicenow.hint_message import SIGNATURE_HEADER, TIME_HEADER
 
-VERSION: Final = 1
+VERSION: Final = 2
 COLUMNS: Final = (
     "name",
     "collection",
@@ -38,7 +38,9 @@ PROPERTY_COLUMNS: Final = ("name", "value", "type", "is_private", "read_roles", 
 _MARK: Final = re.compile(r"^// nowbridge-hook version=(\d+) digest=([0-9a-f]{16})$", re.MULTILINE)
 
 # ES5, which every release runs. The time-out is short because a rule that waits holds one of the instance's few
-# scheduler threads; what is not told is found by the poll.
+# scheduler threads; when nobody has answered three times in a row, the rules post once a minute only. What is not told
+# is found by the poll. To set a property makes the instance read its properties anew, so that happens rarely: at each
+# of the three failures, then once a minute, and when somebody answers again.
 _SCRIPT: Final = """\
 (function executeRule(current, previous /*null when async*/) {
   // Tells Nowbridge that a record changed: which one, not what. Made by `nowbridge hooks install`; edits are noticed.
@@ -47,6 +49,14 @@ _SCRIPT: Final = """\
   if (!url || !secret) {
     return;
   }
+  var failing = '%(prefix)s.failing';
+  var known = String(gs.getProperty(failing, '') || '0 0').split(' ');
+  var failures = Number(known[0]);
+  var now = new GlideDateTime().getNumericValue();
+  if (now < Number(known[1])) {
+    return;
+  }
+  var answered = false;
   try {
     var body = JSON.stringify({
       nonce: String(gs.generateGUID()),
@@ -59,18 +69,24 @@ _SCRIPT: Final = """\
         rule: '%(table)s'
       }]
     });
-    var time = String(Math.floor(new GlideDateTime().getNumericValue() / 1000));
+    var time = String(Math.floor(now / 1000));
     var request = new sn_ws.RESTMessageV2();
     request.setEndpoint(url);
     request.setHttpMethod('POST');
-    request.setHttpTimeout(3000);
+    request.setHttpTimeout(2000);
     request.setRequestHeader('Content-Type', 'application/json');
     request.setRequestHeader('%(time)s', time);
     request.setRequestHeader('%(signature)s', new CertificateEncryption().generateMac(secret, 'HmacSHA256', time + '.' + body));
     request.setRequestBody(body);
-    request.execute();
+    answered = Number(request.execute().getStatusCode()) > 0;
   } catch (error) {
     gs.debug('Nowbridge was not told: ' + error);
+  }
+  if (!answered) {
+    failures = Math.min(failures + 1, 3);
+    gs.setProperty(failing, failures + ' ' + (failures < 3 ? 0 : Number(now) + 60000));
+  } else if (failures) {
+    gs.setProperty(failing, '0 0');
   }
 })(current, previous);
 """
