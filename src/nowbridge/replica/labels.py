@@ -86,18 +86,18 @@ class Labeller:
             # One at a time: pages that are loaded side by side mostly point at the same records.
             async with memory.filling.setdefault(table, asyncio.Lock()):
                 held = memory.records.setdefault(table, {"": ""})
-                missing = keys - held.keys()
+                missing = _lacking(keys, held)
                 if len(missing) > MANY and table not in memory.read_whole:
                     memory.read_whole.add(table)
                     held.update(await self._read_whole(table, REMEMBERED - memory.size))
-                    missing -= held.keys()
+                    missing = _lacking(missing, held)
                 if missing:
                     held.update(await self._look_up(table, list(missing), memory.displays.get(table)))
         return memory.labels
 
     async def _look_up_few(self, memory: _Memory, wanted: Mapping[str, AbstractSet[str]]) -> None:
         """What one record points at is little, of many tables: one question for all that is known of it."""
-        missing = {t: keys - memory.records.get(t, {}).keys() for t, keys in wanted.items()}
+        missing = {t: _lacking(keys, memory.records.get(t, {})) for t, keys in wanted.items()}
         missing = {table: keys for table, keys in missing.items() if keys}
         if len(missing) < 2 or sum(map(len, missing.values())) > FEW:  # noqa: PLR2004 - one table is asked below
             return
@@ -170,6 +170,11 @@ class Labeller:
             page = decoder.decode(answer.body)
             answers.update(zip(page.column("sys_id"), (label or None for label in page.column(display)), strict=True))
         return {key: answers[key] for key in keys}
+
+
+def _lacking(keys: AbstractSet[str], held: Mapping[str, str]) -> set[str]:
+    """A set less a dictionary's keys would walk through the whole dictionary, which may hold every label there is."""
+    return {key for key in keys if key not in held}
 
 
 async def list_labels(labeller: Labeller, source: store.LabelSource) -> int:

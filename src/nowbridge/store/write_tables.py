@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from psycopg import sql
@@ -95,3 +96,24 @@ async def make_anew(connection: Connection, connection_id: int) -> None:
         " WHERE table_id IN (SELECT id FROM nowbridge.replica_table WHERE connection_id = %s)",
         (connection_id,),
     )
+
+
+async def pointed_at(
+    connection: Connection, relation: Relation, columns: Mapping[str, str], sys_ids: Sequence[str]
+) -> dict[str, list[str]]:
+    """What these rows point at, by `columns`: ServiceNow's name of each, and the replica's; lists with commas, as there."""
+    if not columns:
+        return {}
+    cursor = await connection.execute(_pointing(relation, tuple(columns.values())), (list(sys_ids),))
+    found = list(zip(*await cursor.fetchall(), strict=True)) or [()] * len(columns)
+    return {source: list(map(_as_text, values)) for source, values in zip(columns, found, strict=True)}
+
+
+@lru_cache(maxsize=256)
+def _pointing(relation: Relation, columns: tuple[str, ...]) -> bytes:
+    named = sql.SQL(", ").join(map(sql.Identifier, columns))
+    return sql.SQL("SELECT {} FROM {} WHERE sys_id = ANY(%s)").format(named, relation.identifier).as_bytes()
+
+
+def _as_text(value: str | list[str] | None) -> str:
+    return ",".join(value) if isinstance(value, list) else value or ""

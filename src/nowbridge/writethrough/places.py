@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nowbridge.replica.layout import Layout
+from nowbridge.replica.rows import pointers
 from nowbridge.replica.spec import layout_of
 from nowbridge.store import tables as table_store
 from nowbridge.store import write_tables
@@ -20,16 +21,16 @@ from nowbridge.writethrough.collected import Column, WritableTable
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A replica table that writes know. `references` is the table that each reference column points at."""
+    """A replica table that writes know. `references` is the table that each reference column points at, `pointing` the
+    replica's name of every column whose values are shown by a record's label.
+    """
 
     row: TableRow
     layout: Layout
     table: WritableTable
+    fetched: tuple[str, ...]
     references: Mapping[str, str]
-
-    @property
-    def fetched(self) -> tuple[str, ...]:
-        return self.layout.fetched
+    pointing: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -59,4 +60,6 @@ def _place(row: TableRow, columns: list[ColumnRow]) -> Place:
         for c in mine
     }
     table = WritableTable(row.id, (row.source, *layout.ancestors), made)
-    return Place(row, layout, table, {c.source: c.reference for c in mine if c.reference})
+    named = {c.source: c.name for c in mine}
+    pointing = {source: named[source] for source in pointers(layout) if source in named}
+    return Place(row, layout, table, layout.fetched, {c.source: c.reference for c in mine if c.reference}, pointing)

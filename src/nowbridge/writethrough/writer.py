@@ -7,7 +7,9 @@ answer goes into the log, and the transaction itself puts it into its rows befor
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,7 +29,7 @@ from nowbridge.servicenow import query as queries
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.store import hints, write_log, write_tables
-from nowbridge.store.database import Connection, Database
+from nowbridge.store.database import Database
 from nowbridge.store.leases import Holder
 from nowbridge.store.write_desk import Desk
 from nowbridge.store.write_log import End, Entry
@@ -40,6 +42,8 @@ from nowbridge.writethrough.places import Place, Places
 
 MOST_ROWS = 10_000
 """Records that one transaction may write, unless the setting says otherwise."""
+MOST_ROWS_LEARNED = 1_000
+"""Records of one write whose words are looked up ahead."""
 MOST_DELETES = 100
 """Records that it may delete without saying that they are meant."""
 
@@ -112,8 +116,29 @@ class Writer:
             async with self.database.session() as connection:
                 return await write_log.begin(connection, entry, plan, now=self.clock())
 
-        report = await self._delivery(holders, entry).run(plan, begin)
+        learning = asyncio.create_task(self._learn_words(plan, holders))
+        try:
+            report = await self._delivery(holders, entry).run(plan, begin)
+        finally:
+            await asyncio.wait((learning,))
+        learning.result()
         return await self._answer(changes, report, holders)
+
+    async def _learn_words(self, plan: Plan, holders: Mapping[str, Sequence[Place]]) -> None:
+        """While ServiceNow works: the words for what these records point at here, which is mostly what they will point at
+        in its answers. Those that cannot be had now are looked up then.
+        """
+        kept: dict[int, tuple[Place, list[str]]] = {}
+        for step in plan.steps[:MOST_ROWS_LEARNED]:
+            if step.operation is Operation.UPDATE:
+                for place in holders[step.sys_id]:
+                    kept.setdefault(place.row.id, (place, []))[1].append(step.sys_id)
+        with suppress(NowbridgeError):
+            for place, sys_ids in kept.values():
+                pointing = place.pointing
+                async with self.database.session() as connection:
+                    page = await write_tables.pointed_at(connection, place.row.relation, pointing, sys_ids)
+                await self.labeller.words(place.layout, page)
 
     async def _undoing(self, entry: Entry, plan: Plan, holders: Mapping[str, Sequence[Place]]) -> Plan:
         """The plan, made on the records as the write left them. Raises Unwritable where nothing can be taken back."""
@@ -218,16 +243,18 @@ class Writer:
 
     async def _holders(self, plan: Plan, places: Mapping[int, Place]) -> dict[str, list[Place]]:
         """The replica tables in which each record stands, or is going to stand, deepest class first."""
-        holders: dict[str, list[Place]] = {}
-        async with self.database.session() as connection:
-            for step in plan.steps:
-                own = next(place for place in places.values() if place.row.source == step.table)
-                holders[step.sys_id] = [p for p in places.values() if p.row.source in own.table.lineage]
-            for place in places.values():
-                above = place.table.lineage[1:]
-                kept = [s for s in plan.steps if s.operation is not Operation.CREATE and s.table in above]
-                for sys_id in await _held_in(connection, place, kept):
-                    holders[sys_id].append(place)
+        written = {step.table for step in plan.steps}
+        lineages = {place.row.source: place.table.lineage for place in places.values()}
+        above = {table: [p for p in places.values() if p.row.source in lineages[table]] for table in written}
+        holders = {step.sys_id: list(above[step.table]) for step in plan.steps}
+        kept = [step for step in plan.steps if step.operation is not Operation.CREATE]
+        deeper = [place for place in places.values() if written & set(place.table.lineage[1:])]
+        if kept and deeper:
+            async with self.database.session() as connection:
+                for place in deeper:
+                    asked = [step.sys_id for step in kept if step.table in place.table.lineage[1:]]
+                    for sys_id in await write_tables.held(connection, place.row.relation, asked):
+                        holders[sys_id].append(place)
         for found in holders.values():
             found.sort(key=lambda place: -len(place.table.lineage))
         return holders
@@ -322,12 +349,6 @@ def said_of(changes: Sequence[Change]) -> dict[str, dict[str, Any]]:
             first = record["changes"].get(name, (before, after))[0]
             record["changes"][name] = [first, after]
     return said
-
-
-async def _held_in(connection: Connection, place: Place, steps: Sequence[Step]) -> set[str]:
-    if not steps:
-        return set()
-    return await write_tables.held(connection, place.row.relation, [step.sys_id for step in steps])
 
 
 def _stamp(step: Step, stamp: Mapping[str, str], place: Place) -> Step:
