@@ -429,6 +429,13 @@ BEGIN
         ON CONFLICT (xid) DO NOTHING;
 END $$;
 
+-- Called for a row that has no partner of the same sys_id after an UPDATE.
+CREATE FUNCTION nowbridge.changed_key() RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION '[ServiceNow] The sys_id of a record cannot be changed.' USING ERRCODE = '0A000';
+END $$;
+
 CREATE FUNCTION nowbridge.refuse_truncate() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp AS $$
 BEGIN
@@ -465,18 +472,17 @@ BEGIN
         p_shown := NULL; p_stored := NULL;
         RETURN;
     END IF;
-    IF NOT EXISTS (SELECT FROM nowbridge.choice c
-                   WHERE c.connection_id = p_connection AND c.table_name = p_table AND c.column_name = p_column) THEN
-        p_stored := CASE WHEN v_by_value THEN p_stored ELSE v_written END; -- a list that the account may not read
-        p_shown := CASE WHEN v_by_label THEN v_written ELSE p_stored END;
-        RETURN;
-    END IF;
     SELECT c.value, c.label INTO v_value, v_label FROM nowbridge.choice c
      WHERE c.connection_id = p_connection AND c.table_name = p_table AND c.column_name = p_column
        AND (p_dependent IS NULL OR c.dependent IN ('', p_dependent))
        AND CASE WHEN v_by_label THEN v_written IN (c.label, c.value) ELSE c.value = p_stored END
      ORDER BY v_by_label AND c.label = v_written DESC, v_by_value AND c.value = p_stored DESC, c.dependent DESC LIMIT 1;
-    IF v_value IS NULL THEN
+    IF v_value IS NULL AND NOT EXISTS (SELECT FROM nowbridge.choice c
+       WHERE c.connection_id = p_connection AND c.table_name = p_table AND c.column_name = p_column) THEN
+        p_stored := CASE WHEN v_by_value THEN p_stored ELSE v_written END; -- a list that the account may not read
+        p_shown := CASE WHEN v_by_label THEN v_written ELSE p_stored END;
+        RETURN;
+    ELSIF v_value IS NULL THEN
         PERFORM nowbridge.no_such_value(CASE WHEN v_by_label THEN v_written ELSE p_stored END, p_name, (
             SELECT 'Valid are: ' || string_agg(label, ', ') FROM (
                 SELECT DISTINCT c.label FROM nowbridge.choice c
