@@ -11,6 +11,7 @@ entries stay, and a record that we may not delete stays. Every step's outcome sa
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,6 +31,8 @@ from nowbridge.servicenow.pages import PageRequest
 from nowbridge.transport.messages import Response
 
 MOST_LOOKED_AT = tables.MOST_IDS
+MOST_IN_BATCH = 100
+LONG_BATCH = 5.0  # seconds
 NODES_APART = timedelta(seconds=2)  # how far the clocks of one instance's nodes may be apart
 
 
@@ -70,7 +73,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """`batch`: steps in one call. `longest`: seconds that a transaction of the instance may take, after which a write
+    """`batch`: steps in one call, as long as it is not known how quick the instance is. `longest`: seconds that a transaction of the instance may take, after which a write
     that cannot be found was not carried out. `parallel`: calls side by side, as far as the budget allows.
     """
 
@@ -78,6 +81,7 @@ class Manner:
     longest: float = 60.0
     parallel: int = 4
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    monotonic: Callable[[], float] = time.monotonic
 
 
 Begin = Callable[[], Awaitable[bool]]
@@ -169,17 +173,32 @@ class Delivery:
     # -- send ----------------------------------------------------------------------------------------------------
 
     async def _send_stage(self, stage: Stage) -> list[Outcome]:
-        room = asyncio.Semaphore(self.manner.parallel)
-        size = max(1, min(self.manner.batch, -(-len(stage) // self.manner.parallel)))
+        """Calls side by side, each of which takes what is next, and more of it the quicker the instance was so far."""
+        found: dict[int, list[Outcome]] = {}
+        most, begun = self.manner.batch, 0
+        share = self._share(len(stage), most)
 
-        async def send(steps: Sequence[Step]) -> list[Outcome]:
-            async with room:
+        async def send() -> None:
+            nonlocal most, begun, share
+            while begun < len(stage):
+                first, steps = begun, stage[begun : begun + share]
+                begun += len(steps)
                 if not await self._may_go_on():
-                    return [Outcome(step, Fate.UNKNOWN) for step in steps]
-                return await self._send(steps)
+                    found[first] = [Outcome(step, Fate.UNKNOWN) for step in steps]
+                    continue
+                left_at = self.manner.monotonic()
+                found[first] = await self._send(steps)
+                could = _most_steps(len(steps), self.manner.monotonic() - left_at)
+                if could > most and begun < len(stage):
+                    most, share = could, self._share(len(stage) - begun, could)
 
-        groups = [stage[first : first + size] for first in range(0, len(stage), size)]
-        return [outcome for outcomes in await asyncio.gather(*map(send, groups)) for outcome in outcomes]
+        await asyncio.gather(*(send() for _ in range(self.manner.parallel)))
+        return [outcome for first in sorted(found) for outcome in found[first]]
+
+    def _share(self, steps: int, most: int) -> int:
+        """How many of these steps each call takes, at most so many, so that all that go side by side take the same."""
+        turns = -(-steps // (most * self.manner.parallel))
+        return -(-steps // (turns * self.manner.parallel))
 
     async def _may_go_on(self) -> bool:
         """The first calls leave right behind `begin`, and need not ask again."""
@@ -335,6 +354,13 @@ def inverse(outcome: Outcome) -> Step | None:
     fields = tuple((name, text) for name, text in step.base if name not in ignored)
     written = tuple((name, record.get(name, text)) for name, text in step.fields)
     return Step(Operation.UPDATE, step.table, step.sys_id, fields, written) if fields else None
+
+
+def _most_steps(steps: int, seconds: float) -> int:
+    """How many steps to send in one call after one of so many took so long: far from what the instance allows a batch
+    (30 s, servicenow-api.md 5), because another one may be slower.
+    """
+    return min(MOST_IN_BATCH, 4 * steps, int(LONG_BATCH * steps / max(seconds, 0.001)))
 
 
 def _refused(step: Step, refusal: Refusal) -> Outcome:
