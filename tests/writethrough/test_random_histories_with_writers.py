@@ -115,7 +115,7 @@ class History:
         held = [row[0] for row in await self.bench.rows("SELECT sys_id FROM incident ORDER BY sys_id")]
         statements: list[tuple[str, tuple[object, ...]]] = []
         texts: list[str] = []
-        notes: list[str] = []
+        notes: dict[str, str] = {}
         for _ in range(self.chance.randint(1, 3)):
             kind = self.chance.choice(["update", "update", "update", "insert", "delete", "note"])
             some = sorted(self.chance.sample(held, min(len(held), self.chance.randint(1, 3))))
@@ -125,8 +125,9 @@ class History:
                 texts.append(text)
             elif kind == "delete":
                 statements.append(("DELETE FROM incident WHERE sys_id = %s", (some[0],)))
+                notes = {note: sys_id for note, sys_id in notes.items() if sys_id != some[0]}  # they are not sent
             elif kind == "note":
-                notes.append(text)
+                notes[text] = some[0]
                 statements.append(("UPDATE incident SET work_notes = %s WHERE sys_id = %s", (text, some[0])))
             else:
                 texts.append(text)
@@ -145,14 +146,17 @@ class History:
         back: bool,
     ) -> None:
         state = "rolled back" if back else ""
+        nowhere: set[object] = set()  # what was written into a record that was gone by then
         try:
             async with client, client.transaction(force_rollback=back):
                 await client.execute("SET LOCAL nowbridge.write_timeout = '20s'")
                 for statement, values in statements:
-                    await client.execute(statement.encode(), values)
+                    cursor = await client.execute(statement.encode(), values)
+                    nowhere.update(() if cursor.rowcount else values[:1])
         except psycopg.Error as error:
             state = NOTHING_SENT if "nothing was sent" in str(error).lower() else error.sqlstate or "gone"
-        self.told.append(Told(*marks, state))
+        texts, notes = marks
+        self.told.append(Told(texts, tuple(note for note in notes if note not in nowhere), state))
 
     async def cancel(self) -> None:
         if self.clients:

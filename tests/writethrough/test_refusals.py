@@ -45,7 +45,7 @@ async def test_a_value_that_does_not_fit_is_refused(writing: Writing, assignment
 
 async def test_what_only_servicenow_sets_cannot_be_changed(writing: Writing) -> None:
     """The key not at all, the rest only with the value that it has: ORMs name every column."""
-    changed = {"sys_updated_on": "now()", "sys_mod_count": "7", "sys_created_by": "'me'"}
+    changed = {"sys_updated_on": "now() + interval '1 hour'", "sys_mod_count": "7", "sys_created_by": "'me'"}
     for column, value in changed.items():
         error = await refused(writing, f"UPDATE incident SET {column} = {value}", "428C9")
         assert f"`{column}` cannot be written" in str(error)

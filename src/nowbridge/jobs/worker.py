@@ -361,7 +361,7 @@ class Worker:
 
     async def _replicas(self) -> list[OpenReplica]:
         """Of the connections whose instance is known to be the right one."""
-        async with self.database.transaction() as connection:
+        async with self.database.session() as connection:
             rows = await connections.every(connection)
         return [await self._opened(row) for row in rows if row.stopped is None and row.id in self._known]
 

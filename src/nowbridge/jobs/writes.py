@@ -74,9 +74,9 @@ class Writes:
         )
 
     async def carry(self, replicas: Iterable[Replica]) -> bool:
-        """Begin every write that waits. True if there was one."""
+        """Begin every write that waits. True if there may be more: whatever comes later says so."""
         self.handed_over.clear()
-        begun = False
+        more = False
         for replica in replicas:
             writer = self.writer(replica)
             entries = await writer.claim(AT_ONCE)
@@ -84,8 +84,8 @@ class Writes:
                 task = asyncio.create_task(self.carried_out(writer, entry))
                 self._running[task] = entry
                 task.add_done_callback(self._running.pop)
-            begun = begun or bool(entries)
-        return begun
+            more = more or len(entries) == AT_ONCE
+        return more
 
     async def carried_out(self, writer: Writer, entry: write_log.Entry) -> None:
         """One write, to its end."""
