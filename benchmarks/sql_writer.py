@@ -69,6 +69,7 @@ async def work(url: str, dsn: str, connection_id: int) -> None:
             if not await writes.carry([replica]):
                 await _either(writes.handed_over, stop)
         await asyncio.gather(heard, settling, writes.end())
+        await writes.close()
     await client.close()
 
 

@@ -382,6 +382,7 @@ class Worker:
             return self._open[row.id]
 
     async def _close(self) -> None:
+        await self.writes.close()
         for opened in self._open.values():
             await opened.close()
         async with self.database.transaction() as connection:

@@ -116,5 +116,8 @@ class Writes:
     async def end(self) -> None:
         """Let what was begun come to its end."""
         await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Let go of the writers' connections, when nobody takes writes any more."""
         for writer in (*self._writers.values(), *self._retired):
             await writer.close()

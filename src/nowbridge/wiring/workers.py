@@ -67,13 +67,14 @@ async def undo_write(settings: Settings, database: Database, write_id: int) -> E
         rows = await connections.every(connection)
     for row in rows:
         replica = await open_replica(settings, database, row, holder)
+        writes = Writes(database, holder, now, write_settings_of(settings))
         try:
-            writes = Writes(database, holder, now, write_settings_of(settings))
             await writes.carry([replica.replica])
             await writes.end()
             await writes.settle([replica.replica])
             await replica.replica.read_hints()
         finally:
+            await writes.close()
             await replica.close()
     return await _undone(database, write_id, within=settings.write_longest_seconds + settings.lease_seconds)
 
