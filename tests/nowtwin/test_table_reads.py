@@ -320,3 +320,23 @@ def test_a_view_names_the_columns_of_its_form(talk: Talk) -> None:
     ]
     assert talk.rows("incident", sysparm_view="mobile", sysparm_fields="number") == [{"number": "INC1"}]
     assert "category" in talk.rows("incident", sysparm_view="desktop")[0]  # no layout of that name
+
+
+@pytest.mark.behaviour("3.1", evidence="documentation: r_FieldTypes.md (document ID)")
+def test_a_document_displays_as_its_table_and_record(talk: Talk) -> None:
+    known, gone = "a" * 32, "b" * 32
+    talk.instance.load("incident", [{"sys_id": known, "number": "INC1"}])
+    talk.instance.load("metric_instance", [{"table": "incident", "id": i, "value": i[0]} for i in (known, gone)])
+    rows = talk.rows("metric_instance", "ORDERBYvalue", sysparm_fields="id", sysparm_display_value="all")
+    assert [row["id"] for row in rows] == [
+        {"display_value": "Incident: INC1", "value": known},
+        {"display_value": gone, "value": gone},
+    ]
+
+
+@pytest.mark.behaviour("3.2", evidence="recorded exchange: public rows with the scope global")
+def test_the_scope_of_the_platform_is_a_record_named_global(talk: Talk) -> None:
+    (row,) = talk.rows("sys_dictionary", "name=task^element=number", sysparm_display_value="all")
+    link = f"{talk.url}/api/now/table/sys_scope/global"
+    assert row["sys_scope"] == {"display_value": "Global", "link": link, "value": "global"}
+    assert talk.call("GET", link.removeprefix(talk.url)).result["scope"] == "global"

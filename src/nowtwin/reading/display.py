@@ -69,6 +69,8 @@ class Displays:
             return self._lists(column, values)
         if column.reference:
             return self.names(column.reference, column.reference_key, values)
+        if column.type == "document_id" and column.dependent and values:
+            return self._documents(table, column, values)
         if column.choice and column.choice != _OPEN_CHOICE:
             inherited = self._switches.choices_from_parent
             labels = self._dictionary.choice_labels(
@@ -168,6 +170,20 @@ class Displays:
         known = self._look_up(source, by.sql, shown.sql, sorted(values))
         deeper = self.texts(shown, set(known.values()))
         texts.update({value: deeper.get(text) or "" for value, text in known.items()})
+        return texts
+
+    def _documents(self, table: str, column: Column, values: set[str]) -> Mapping[str, str]:
+        """`Incident: INC0010001`: records of the tables that the column beside it names."""
+        source = Source(self._dictionary, self._storage, table)
+        by, holder = source.field(column.element), source.field(column.dependent or "")
+        texts = {value: value for value in values}
+        if by is None or holder is None:
+            return texts
+        holders = self._look_up(source, by.sql, holder.sql, sorted(values))
+        for target in set(holders.values()) & self._dictionary.tables.keys():
+            names = self.names(target, "sys_id", {value for value, found in holders.items() if found == target})
+            label = self._dictionary.table_label(target)
+            texts |= {value: f"{label}: {name}" for value, name in names.items() if name}
         return texts
 
     def _look_up(self, source: Source, by: str, shown: str, values: list[str]) -> dict[str, str]:

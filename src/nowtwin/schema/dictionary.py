@@ -297,11 +297,12 @@ class Dictionary:
                 if not member.returns(element) or here in result:
                     continue
                 label = view.labels.get(here) or column.label or label_of(element)
-                choices: dict[str, Any] = {
+                beside: dict[str, Any] = {
+                    "dependent": f"{member.prefix}_{column.dependent}" if column.dependent else None,
                     "choice_table": column.choice_table or member.table,
                     "choice_field": column.choice_field or element,
                 }
-                result[here] = replace(column, **_UNWRITTEN, **choices, table=name, element=here, label=label)
+                result[here] = replace(column, **_UNWRITTEN, **beside, table=name, element=here, label=label)
         return result
 
     def column(self, table: str, element: str) -> Column | None:
