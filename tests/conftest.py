@@ -9,4 +9,5 @@ pytest_plugins = (
     "tests.support.hooks",
     "tests.support.program",
     "tests.support.histories",
+    "tests.support.console",
 )

@@ -48,10 +48,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     health_host: Annotated[
         str,
         Meta(
-            description="The address on which a worker answers /health, /metrics and /hooks. Another one than 127.0.0.1 opens them to its network, without TLS: that is your decision; a proxy with https on this machine is the safer way."
+            description="The address on which `up` and `serve` answer /health, /metrics, /hooks and the console. Another one than 127.0.0.1 opens them to its network, without TLS: that is your decision; a proxy with https on this machine is the safer way."
         ),
     ] = "127.0.0.1"
     health_port: Annotated[Port, Meta(description="The port for them.")] = 8765
+    console_url: Annotated[
+        str,
+        Meta(
+            description="The address under which browsers reach the console: https://, or http on this machine. Empty: only on this machine, at the health port. Instances send people back to it (OAuth)."
+        ),
+    ] = ""
+    caller_ip: Annotated[
+        str,
+        Meta(
+            description="The IP address from which instances are called, as the console shows it for allow lists. Empty: that of this machine's route."
+        ),
+    ] = ""
+    shared_proxy: Annotated[
+        str,
+        Meta(
+            description="The proxy for connections that use the proxy user (`proxy: shared`), so that instances see one address: http://[USER@]HOST:PORT. Its password is read from NOWBRIDGE_SHARED_PROXY_PASSWORD."
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least serious lines that are logged.")
     ] = "info"
@@ -200,6 +218,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 _TEXTS: Final[Mapping[str, str]] = {
     "database_url": "a URL `postgresql://...`",
     "health_host": "an IP address",
+    "console_url": "a URL `https://...`",
+    "caller_ip": "an IP address",
+    "shared_proxy": "a URL `http://...`",
     "notify_webhook": "a URL `https://...`",
     "smtp_host": "a host name",
     "smtp_user": "a text",
@@ -343,6 +364,7 @@ def _refuse_password(url: str, file: Path) -> None:
 def _refuse_contradictions(settings: Settings) -> None:
     _refuse_lost_work(settings)
     _refuse_bad_address(settings)
+    _refuse_bad_console(settings)
     _refuse_bad_channels(settings)
 
 
@@ -364,6 +386,24 @@ def _refuse_bad_address(settings: Settings) -> None:
         ip_address(settings.health_host)
     except ValueError:
         raise _bad("health_host", f"{settings.health_host!r} is no IP address", allowed("health_host")) from None
+
+
+def _refuse_bad_console(settings: Settings) -> None:
+    """Passwords are typed into it, and it shows the proxy."""
+    url = urlsplit(settings.console_url)
+    if settings.console_url and (
+        not url.hostname or url.username is not None or url.path not in {"", "/"} or url.query
+    ):
+        raise _bad("console_url", "it is no address of a web site, or has something behind the host", "https://HOST")
+    if settings.console_url and url.scheme != "https" and (url.scheme != "http" or url.hostname not in _LOCAL):
+        raise _bad("console_url", "passwords would travel in the clear", "https://HOST, or http on this machine")
+    proxy = urlsplit(settings.shared_proxy)
+    if settings.shared_proxy and (proxy.scheme not in {"http", "https"} or not proxy.hostname or proxy.password):
+        raise _bad("shared_proxy", "it is no URL of a proxy, or it holds a password", "http://[USER@]HOST:PORT")
+    try:
+        ip_address(settings.caller_ip or "0.0.0.0")  # noqa: S104 - any address will do here
+    except ValueError:
+        raise _bad("caller_ip", f"{settings.caller_ip!r} is no IP address", allowed("caller_ip")) from None
 
 
 def _refuse_lost_work(settings: Settings) -> None:

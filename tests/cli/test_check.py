@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from nowbridge.cli.check import cause_of
+from nowbridge.connecting.check import cause_of
 from nowtwin.access.hiding import HideRule
 from nowtwin.behaviour.faults import FaultRule
 from nowtwin.testing import RunningServer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from nowbridge.cli.connect import connection_name, instance_url_of
+from nowbridge.connecting.address import connection_name, instance_url_of
 from nowbridge.model.errors import Stop
 from nowtwin.instance import OAUTH_CLIENT, OAUTH_SECRET
 from nowtwin.testing import RunningServer

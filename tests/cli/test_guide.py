@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nowbridge.cli.presets import PRESETS
+from nowbridge.connecting.presets import PRESETS
 from nowtwin.instance import OAUTH_CLIENT, OAUTH_SECRET
 from nowtwin.testing import RunningServer
 
@@ -32,6 +32,8 @@ def test_it_says_first_that_an_administrator_is_needed() -> None:
         pytest.param("System OAuth > Application Registry > New", marks=pytest.mark.req("Q12")),
         pytest.param("Create an OAuth API endpoint for external clients", marks=pytest.mark.req("Q12")),
         pytest.param("*Name* `Nowbridge`, a *Description* of your own. *Redirect URL*", marks=pytest.mark.req("Q13")),
+        pytest.param("`https://<your Nowbridge>/auth/servicenow/callback`", marks=pytest.mark.req("S20")),
+        pytest.param("Configuring it there needs the role `super_admin`", marks=pytest.mark.req("S3")),
         pytest.param("*Submit*. Note the *Client ID*", marks=pytest.mark.req("Q13")),
         pytest.param(
             "*System Security > Roles > New*, *Name* for instance `oauth_role`, *Submit*", marks=pytest.mark.req("Q14")

@@ -8,7 +8,7 @@ anything but names of tables in the answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Literal
@@ -78,9 +78,10 @@ def build(
     stale_after: timedelta,
     seen_within: timedelta,
     receiver: Receiver | None = None,
+    more: Sequence[Route] = (),
 ) -> Starlette:
-    """The application, /metrics included, and /hooks with a receiver. `seen_within` is how long a silent worker counts as
-    alive.
+    """The application, /metrics included, /hooks with a receiver, and `more` (the console). `seen_within` is how long a
+    silent worker counts as alive.
     """
 
     async def health(_: Request) -> Response:
@@ -93,7 +94,7 @@ def build(
 
     measured = metrics.route(database, clock, seen_within=seen_within)
     taking = [hooks.route(receiver)] if receiver is not None else []
-    return Starlette(routes=[Route("/health", health, methods=["GET"]), measured, *taking])
+    return Starlette(routes=[Route("/health", health, methods=["GET"]), measured, *taking, *more])
 
 
 def _is_stale(table: TableStatus, now: datetime, stale_after: timedelta) -> bool:

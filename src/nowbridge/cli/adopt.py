@@ -31,8 +31,8 @@ def adopt(
     not. When all is equal the connection goes on. It may be repeated.
 
     If the address only led to the wrong instance for a while (a name server, a proxy), mend that first: nothing was
-    changed, and this command then finds little to do. The address itself of a connection with tables is not changed; an
-    instance that has moved gets a connection of its own. Exit code 1: not equal yet; the connection stays stopped.
+    changed, and this command then finds little to do. When the same instance has moved,
+    `nowbridge connect` with the new address and the connection's name recognises it. Exit code 1: not equal yet; the connection stays stopped.
     """
     settings = settings_of(context)
     if not yes:

@@ -9,17 +9,15 @@ import asyncio
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nowbridge.cli.entry import AsJson, ConnectionName, ExitCode, examples, open_database, run, settings_of
-from nowbridge.cli.presets import CHECKED, METADATA
+from nowbridge.connecting.presets import CHECKED
 
 if TYPE_CHECKING:
-    from nowbridge.model.errors import NowbridgeError
-    from nowbridge.servicenow.identity import Introduction
-    from nowbridge.servicenow.rights import Probe, Right
+    from nowbridge.connecting.check import Look, Report
     from nowbridge.settings import Settings
     from nowbridge.store.database import Connection, Database
 
@@ -29,24 +27,6 @@ EXAMPLES = examples(
     "nowbridge check --script grant.js",
     "nowbridge check --json | jq '.rights[] | select(.ok | not)'",
 )
-_COPIED = "Its rows are copied."
-Cause = Literal["", "credentials", "roles", "network", "instance"]
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one read of one table showed. `total` counts rows that the account may not see too."""
-
-    table: str
-    cause: Cause
-    total: int | None
-    answered: str
-    hint: str
-    code: str = ""
-
-    @property
-    def ok(self) -> bool:
-        return not self.cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +38,11 @@ class SqlWrites:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Checked:
     connection: str
     url: str
     sql_writes: SqlWrites
-    introduction: Introduction | None
-    sign_in: Look
-    looks: tuple[Look, ...]
-    user_name: str | None = None
-    rights: tuple[Right, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        return self.sign_in.ok and all(look.ok for look in self.looks)
-
-    @property
-    def missing(self) -> list[Right]:
-        """What an administrator can grant: refusals for want of rights, not those of network or instance."""
-        return [right for right in self.rights if not right.ok and cause_of(right.code or "rights.") == "roles"]
+    report: Report
 
 
 def check(
@@ -106,46 +73,28 @@ def check(
 
     if preset is not None and preset not in CHECKED:
         raise typer.BadParameter(f"there is {', '.join(CHECKED)}", param_hint="--preset")
-    report = run(_check(settings_of(context), connection, preset))
+    checked = run(_check(settings_of(context), connection, preset))
     if script is not None:
-        _write_script(report, script)
+        _write_script(checked.report, script)
     if as_json:
-        screen.print_json(_as_json(report))
+        screen.print_json(_as_json(checked))
     else:
-        _show(report)
-    if not report.ok:
+        _show(checked)
+    if not checked.report.ok:
         raise typer.Exit(ExitCode.NO)
 
 
-async def _check(settings: Settings, name: str | None, preset: str | None) -> Report:
+async def _check(settings: Settings, name: str | None, preset: str | None) -> Checked:
     from nowbridge import wiring
-    from nowbridge.model.errors import NowbridgeError
-    from nowbridge.replica.spec import layout_of
-    from nowbridge.servicenow import identity
-    from nowbridge.servicenow.rights import probe
-    from nowbridge.store import tables
+    from nowbridge.connecting.connect import Draft
 
-    async with open_database(settings) as database, database.transaction() as session:
-        writes = await _sql_writes(database, session)
-        row = await wiring.only_connection(session, name)
-        replicated = {t.source: layout_of(t).fetched for t in await tables.all_of(session, row.id)}
-    wanted = replicated
-    if preset or not replicated:
-        wanted = {spec.partition("=")[0]: () for spec in CHECKED[preset or "itsm"]}
-    sign_in = wiring.opened(settings, row)
-    async with wiring.instance_of(settings, row.url, sign_in, attempts=2) as instance:
-        try:
-            introduction = await identity.introduce(instance, user_name=row.username, now=wiring.now)
-        except NowbridgeError as error:
-            return Report(row.name, row.url, writes, None, _failed("", error), ())
-        probes = {
-            table: await probe(instance, table, wanted.get(table, ()), METADATA.get(table, _COPIED))
-            for table in dict.fromkeys([*METADATA, *wanted])
-        }
-    looks = tuple(_look(table, found) for table, found in probes.items())
-    rights = tuple(right for found in probes.values() for right in found.rights)
-    user = introduction.user.user_name
-    return Report(row.name, row.url, writes, introduction, Look("", "", None, "signed in", ""), looks, user, rights)
+    async with open_database(settings) as database:
+        async with database.transaction() as session:
+            writes = await _sql_writes(database, session)
+            row = await wiring.only_connection(session, name)
+        draft = Draft(row.name, row.url, wiring.opened(settings, row), held=row)
+        report = await wiring.connector_of(settings, database).examine(draft, preset)
+    return Checked(row.name, row.url, writes, report)
 
 
 async def _sql_writes(database: Database, session: Connection) -> SqlWrites:
@@ -155,28 +104,18 @@ async def _sql_writes(database: Database, session: Connection) -> SqlWrites:
     return SqlWrites(obstacle or "", loopback.administrators_script(session.info.user) if obstacle else "")
 
 
-def _look(table: str, found: Probe) -> Look:
-    """The first right that the table cannot do without and the account lacks."""
-    lacking = next((right for right in found.rights if not right.ok and right.required), None)
-    if lacking is None:
-        return Look(table, "", found.total, "readable", "")
-    cause = cause_of(lacking.code) if lacking.code else "roles"
-    answered = f"{lacking.column}: {lacking.answered}" if lacking.column else lacking.answered
-    return Look(table, cause, found.total, answered, lacking.fix, lacking.code)
-
-
 def _write_script(report: Report, file: Path) -> None:
     from nowbridge.cli import screen
     from nowbridge.model.errors import Stop
     from nowbridge.servicenow.grant_script import grant_script
 
-    if report.user_name is None:
+    if report.introduction is None:
         screen.say("No script was written: without a sign-in nothing is known of the account's rights.", "yellow")
         return
     tables = [right.table for right in report.missing if right.column is None]
     columns = [(right.table, right.column) for right in report.missing if right.column is not None]
     try:
-        file.write_text(grant_script(report.user_name, tables, columns), encoding="utf-8")
+        file.write_text(grant_script(report.introduction.user.user_name, tables, columns), encoding="utf-8")
     except OSError as error:
         raise Stop("file.unwritable", asked=f"write {file}", answered=error.strerror or str(error)) from error
     screen.say(
@@ -184,37 +123,22 @@ def _write_script(report: Report, file: Path) -> None:
     )
 
 
-def _failed(table: str, error: NowbridgeError) -> Look:
-    return Look(table, cause_of(error.code), None, error.answered, error.hint, error.code)
-
-
-def cause_of(code: str) -> Cause:
-    """Who can mend it: credentials, roles, network, or the instance and its settings."""
-    match code.partition(".")[0], code:
-        case "auth", _:
-            return "credentials" if code != "auth.unavailable" else "instance"
-        case ("rights", _) | (_, "query.rights" | "user.unknown"):
-            return "roles"
-        case "network", _:
-            return "network"
-    return "instance"
-
-
-def _as_json(report: Report) -> dict[str, object]:
+def _as_json(checked: Checked) -> dict[str, object]:
     from nowbridge.cli.connect import introduction_facts
 
+    report, writes = checked.report, checked.sql_writes
     return {
-        "connection": report.connection,
-        "url": report.url,
+        "connection": checked.connection,
+        "url": checked.url,
         "ok": report.ok,
         "sign_in": _look_as_json(report.sign_in),
         "account": introduction_facts(report.introduction) if report.introduction else None,
         "tables": [{"table": look.table, "total": look.total, **_look_as_json(look)} for look in report.looks],
         "rights": [dataclasses.asdict(right) for right in report.rights],
         "sql_writes": {
-            "possible": not report.sql_writes.obstacle,
-            "answered": report.sql_writes.obstacle or None,
-            "administrator_runs": report.sql_writes.script or None,
+            "possible": not writes.obstacle,
+            "answered": writes.obstacle or None,
+            "administrator_runs": writes.script or None,
         },
     }
 
@@ -229,15 +153,16 @@ def _look_as_json(look: Look) -> dict[str, object]:
     }
 
 
-def _show(report: Report) -> None:
+def _show(checked: Checked) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from nowbridge.cli import screen
-    from nowbridge.cli.connect import introduction_lines
+    from nowbridge.connecting.check import introduction_lines
 
+    report, writes = checked.report, checked.sql_writes
     out = screen.output()
-    out.print(f"{report.connection}: {report.url}", markup=False, soft_wrap=True)
+    out.print(f"{checked.connection}: {checked.url}", markup=False, soft_wrap=True)
     if report.introduction is None:
         out.print(Text(f"sign-in failed ({report.sign_in.cause}): {report.sign_in.answered}", "red"), soft_wrap=True)
         out.print(report.sign_in.hint, markup=False, soft_wrap=True)
@@ -256,8 +181,8 @@ def _show(report: Report) -> None:
             screen.say(f"{right.table}.{right.column}: {right.answered}. {right.why} {right.fix}", "yellow")
     for warning in report.introduction.warnings:
         screen.say(f"Note: {warning}", "yellow")
-    if report.sql_writes.obstacle:
-        screen.say(f"SQL writes are not possible in this Postgres: {report.sql_writes.obstacle}.", "yellow")
-        screen.say(f"For them a superuser runs once, in this database:\n{report.sql_writes.script}")
+    if writes.obstacle:
+        screen.say(f"SQL writes are not possible in this Postgres: {writes.obstacle}.", "yellow")
+        screen.say(f"For them a superuser runs once, in this database:\n{writes.script}")
     failed = sum(not look.ok for look in report.looks)
     out.print(f"{failed} of {len(report.looks)} tables failed" if failed else "All tables can be read.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,10 +15,9 @@ import typer
 from nowbridge.cli.entry import AsJson, examples, open_database, run, settings_of
 
 if TYPE_CHECKING:
+    from nowbridge.connecting.entry import SignIn
     from nowbridge.servicenow.identity import Introduction
     from nowbridge.settings import Settings
-    from nowbridge.store.database import Database
-    from nowbridge.wiring import SignIn
 
 EXAMPLES = examples(
     "nowbridge connect https://acme.service-now.com --username svc.nowbridge --client-id 5f1e...",
@@ -27,9 +25,6 @@ EXAMPLES = examples(
     "NOWBRIDGE_CLIENT_SECRET=... nowbridge connect acme --auth client-credentials --client-id 5f1e...",
     "pass show servicenow | nowbridge connect acme --auth basic --username svc.nowbridge --password-stdin",
 )
-_SUBDOMAIN = re.compile(r"[a-z0-9][a-z0-9-]*", re.IGNORECASE)
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_RESERVED = frozenset({"public", "nowbridge", "nowbridge_jobs", "information_schema"})
 
 
 class AuthMethod(StrEnum):
@@ -47,30 +42,23 @@ _STORED = {
     AuthMethod.CLIENT_CREDENTIALS: "client_credentials",
     AuthMethod.API_KEY: "api_key",
 }
-# What each way to sign in takes: plain values and secrets, in the order in which they are asked for.
-_TAKES: dict[AuthMethod, tuple[str, ...]] = {
-    AuthMethod.OAUTH: ("client_id", "client_secret", "username", "password"),
-    AuthMethod.BASIC: ("username", "password"),
-    AuthMethod.CLIENT_CREDENTIALS: ("client_id", "client_secret"),
-    AuthMethod.API_KEY: ("api_key",),
-}
 _FROM_STDIN = {
     AuthMethod.OAUTH: "password",
     AuthMethod.BASIC: "password",
     AuthMethod.CLIENT_CREDENTIALS: "client_secret",
     AuthMethod.API_KEY: "api_key",
 }
-_SECRETS = {
-    "password": ("NOWBRIDGE_PASSWORD", "Password"),
-    "client_secret": ("NOWBRIDGE_CLIENT_SECRET", "OAuth client secret"),
-    "api_key": ("NOWBRIDGE_API_KEY", "API key"),
+_VARIABLES = {
+    "password": "NOWBRIDGE_PASSWORD",
+    "client_secret": "NOWBRIDGE_CLIENT_SECRET",
+    "api_key": "NOWBRIDGE_API_KEY",
 }
 
 Proxy = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="The way out: http://[USER@]HOST:PORT, or none; else HTTPS_PROXY and NO_PROXY.",
+        help="The way out: http://[USER@]HOST:PORT, shared (the setting shared_proxy), or none; else HTTPS_PROXY and NO_PROXY.",
         show_default=False,
     ),
 ]
@@ -134,9 +122,11 @@ def connect(  # noqa: PLR0913 - one parameter per option
 
     Use an account of its own for Nowbridge, with read rights on what is to be replicated and time zone UTC.
     """
+    from nowbridge.connecting.address import instance_url_of
+
     settings = settings_of(context)
     url = instance_url_of(instance_url)
-    name = connection_name(name, url)
+    name = _named(name, url)
     options = way_options(proxy, ca_file, client_certificate)
     sign_in = _entered(auth, {"username": username, "client_id": client_id}, options, from_stdin=password_stdin)
     expires = secret_expires.replace(tzinfo=UTC) if secret_expires else None
@@ -153,48 +143,27 @@ def way_options(proxy: str | None, ca_file: Path | None, client_certificate: Pat
     return given if proxy is None else {"proxy": proxy, **given}
 
 
-def instance_url_of(entered: str) -> str:
-    """A subdomain alone stands for <it>.service-now.com, https may be left out, and what a browser shows behind the
-    host is dropped. Raises Stop `settings.instance_url`.
-    """
-    from nowbridge.transport.client import checked_base_url
+def _named(given: str | None, url: str) -> str:
+    from nowbridge.connecting.address import connection_name
+    from nowbridge.model.errors import Stop
 
-    entered = entered.strip()
-    if _SUBDOMAIN.fullmatch(entered) and entered.lower() != "localhost":
-        entered = f"{entered}.service-now.com"
-    if "://" not in entered:
-        entered = f"https://{entered}"
-    parts = urlsplit(entered)
-    return checked_base_url(parts._replace(path="", query="", fragment="").geturl())
-
-
-def connection_name(given: str | None, url: str) -> str:
-    """The given name, which becomes a schema's name in Postgres, else one made from the address."""
-    if given is None:
-        host = urlsplit(url).hostname or ""
-        if host in {"127.0.0.1", "::1", "localhost"}:
-            return "local"
-        made = re.sub(r"[^a-z0-9]+", "_", host.partition(".")[0].lower())[:40]
-        return made if _NAME.fullmatch(made) and made not in _RESERVED else f"sn_{made}"
-    if not _NAME.fullmatch(given) or given in _RESERVED or given.startswith("pg_"):
-        raise typer.BadParameter(
-            "a name has small letters, digits and _, begins with a letter, and is no reserved schema",
-            param_hint="--name",
-        )
-    return given
+    try:
+        return connection_name(given, url)
+    except Stop as refused:
+        raise typer.BadParameter(refused.answered, param_hint="--name") from None
 
 
 def _entered(auth: AuthMethod, plain: dict[str, str | None], options: dict[str, str], *, from_stdin: bool) -> SignIn:
-    from nowbridge.wiring import Credentials, SignIn
+    from nowbridge.connecting.entry import SECRETS, TAKES, Credentials, SignIn
 
     values: dict[str, str] = {}
-    for item in _TAKES[auth]:
-        if item in _SECRETS:
+    for item in TAKES[_STORED[auth]]:
+        if item in SECRETS:
             read_stdin = from_stdin and item == _FROM_STDIN[auth]
             values[item] = _line_of_stdin() if read_stdin else _secret(item, auth)
         else:
             values[item] = plain[item] or _asked(item, auth)
-    secrets = {item: values[item] for item in _SECRETS if item in values}
+    secrets = {item: values[item] for item in SECRETS if item in values}
     secrets["proxy_password"] = os.environ.get("NOWBRIDGE_PROXY_PASSWORD", "") if "proxy" in options else ""
     return SignIn(_STORED[auth], values.get("username"), values.get("client_id"), Credentials(**secrets), options)
 
@@ -208,7 +177,9 @@ def _asked(item: str, auth: AuthMethod) -> str:
 
 
 def _secret(item: str, auth: AuthMethod) -> str:
-    variable, prompt = _SECRETS[item]
+    from nowbridge.connecting.entry import SECRETS
+
+    variable, prompt = _VARIABLES[item], SECRETS[item]
     if given := os.environ.get(variable):
         return given
     if not sys.stdin.isatty():
@@ -228,37 +199,14 @@ def _line_of_stdin() -> str:
     return line
 
 
-async def _refuse_stopped(database: Database, name: str) -> None:
-    from nowbridge.store import connections
-
-    async with database.transaction() as connection:
-        rows = [row for row in await connections.every(connection) if row.name == name]
-    for row in rows:
-        connections.refuse_stopped(row)
-
-
 async def _connect(settings: Settings, name: str, url: str, sign_in: SignIn, expires: datetime | None) -> Introduction:
     from nowbridge import wiring
-    from nowbridge.servicenow import identity
-    from nowbridge.store import connections
+    from nowbridge.connecting.connect import Draft
 
     async with open_database(settings) as database:
-        await _refuse_stopped(database, name)
-        async with wiring.instance_of(settings, url, sign_in, attempts=2) as instance:
-            introduction = await identity.introduce(instance, user_name=sign_in.username, now=wiring.now)
-        async with database.transaction() as connection:
-            new = connections.NewConnection(
-                name=name,
-                url=url,
-                auth=sign_in.auth,
-                username=sign_in.username,
-                client_id=sign_in.client_id,
-                sealed=wiring.sealed(settings, name, url, sign_in.credentials),
-                options=dict(sign_in.options),
-                secret_expires_at=expires,
-            )
-            await connections.save(connection, new, now=wiring.now())
-    return introduction
+        connector = wiring.connector_of(settings, database)
+        held = await connector.find(name)
+        return await connector.connect(Draft(name, url, sign_in, expires, held))
 
 
 def introduction_facts(introduction: Introduction) -> dict[str, object]:
@@ -277,19 +225,9 @@ def introduction_facts(introduction: Introduction) -> dict[str, object]:
     }
 
 
-def introduction_lines(introduction: Introduction) -> list[tuple[str, str]]:
-    """The same for people."""
-    skew = introduction.skew.total_seconds()
-    return [
-        ("signed in as", f"{introduction.user.user_name} ({introduction.user.name})"),
-        ("release", introduction.release or "not readable for this account"),
-        ("time zone", introduction.time_zone or "not readable for this account"),
-        ("clock", f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's"),
-    ]
-
-
 def _show(name: str, url: str, introduction: Introduction, *, as_json: bool) -> None:
     from nowbridge.cli import screen
+    from nowbridge.connecting.check import introduction_lines
 
     if as_json:
         screen.print_json({"connection": name, "url": url, **introduction_facts(introduction)})

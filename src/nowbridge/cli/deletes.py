@@ -20,14 +20,6 @@ EXAMPLES = examples(
     "nowbridge deletes incident --soft",
     "nowbridge deletes cmdb_ci --by-sql refuse",
 )
-_REASONS = {
-    "too_many": "one pass wanted to delete {wanted:,} of {rows:,} rows. Look at them in ServiceNow; if they are to go here"
-    " too: nowbridge deletes {table} --confirm",
-    "trickled": "within an hour more of the {rows:,} rows were named as deleted, few at a time, than may go unasked. Look at"
-    " them in ServiceNow; if they are to go here too: nowbridge deletes {table} --confirm",
-    "shrunk": "{invisible:,} of {rows:,} rows are there but not shown to the account any more: it may have lost a right."
-    " Give it back, or accept it: nowbridge deletes {table} --confirm",
-}
 
 
 def deletes(
@@ -123,14 +115,10 @@ async def _confirm(connection: Connection, chosen: list[TableRow]) -> None:
         )
 
 
-def held_line(table: str, held: dict[str, object]) -> str:
-    """Why deletes of a table wait, in words, and what to do."""
-    return _REASONS[str(held["reason"])].format(table=table, **held)
-
-
 def _show(lines: list[DeleteStatus], *, as_json: bool) -> None:
     from rich.text import Text
 
+    from nowbridge.api.standing import held_line
     from nowbridge.cli import screen
 
     if as_json:

@@ -232,7 +232,7 @@ async def _status(settings: Settings, name: str | None, admin: Admin | None) -> 
             hook = await store.load(connection, row.id)
             hooked = {one.table: one for one in await store.tables_of(connection, row.id)}
             losses = {one.relation: one for one in await loss.losses(connection, now=wiring.now())}
-        standing = None if hook is None else await _seen(settings, row, hook, admin)
+        standing = None if hook is None else await _seen(settings, database, row, admin, hook)
     rules = {rule.table: rule for rule in standing or ()}
     lines = []
     for table in rows:
@@ -431,7 +431,9 @@ async def _signed_in(settings: Settings, row: ConnectionRow, admin: Admin) -> As
         yield instance
 
 
-async def _seen(settings: Settings, row: ConnectionRow, hook: HookRow, admin: Admin | None) -> tuple[Rule, ...] | None:
+async def _seen(
+    settings: Settings, database: Database, row: ConnectionRow, admin: Admin | None, hook: HookRow
+) -> tuple[Rule, ...] | None:
     """The rules as they stand; None where the account may not see them."""
     from nowbridge import wiring
     from nowbridge.model.errors import Stop
@@ -441,7 +443,7 @@ async def _seen(settings: Settings, row: ConnectionRow, hook: HookRow, admin: Ad
         async with _signed_in(settings, row, admin) as instance:
             return (await hooks.look(instance, hook.hook_id)).rules
     try:
-        async with wiring.instance_of(settings, row.url, wiring.opened(settings, row), attempts=2) as instance:
+        async with wiring.stored_instance(settings, row, database, attempts=2) as instance:
             return (await hooks.look(instance, hook.hook_id)).rules
     except Stop as refused:
         if not refused.code.startswith(("rights.", "hooks.rights", "query.rights")):

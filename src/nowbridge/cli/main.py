@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from nowbridge.cli import (
+    account,
     adopt,
     backups,
     check,
@@ -150,6 +151,7 @@ _add(adopt.adopt, adopt.EXAMPLES)
 _add(deletes.deletes, deletes.EXAMPLES)
 _add_group(hooks.app, "hooks")
 _add_group(keys.app, "keys")
+_add_group(account.app, "account")
 _add(schema.schema, schema.EXAMPLES)
 _add_group(sql_user.app, "sql-user")
 _add(writes.writes, writes.WRITES_EXAMPLES)

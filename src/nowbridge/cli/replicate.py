@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nowbridge.cli.entry import AsJson, ConnectionName, ExitCode, examples, open_database, run, settings_of
-from nowbridge.cli.presets import PRESETS
+from nowbridge.connecting.presets import PRESETS
 
 if TYPE_CHECKING:
     from nowbridge.cli.standing import Standing
@@ -181,8 +181,7 @@ async def _add(settings: Settings, database: Database, specs: list[TableSpec], c
 
     async with database.transaction() as connection:
         row = await wiring.only_connection(connection, connection_name)
-        sign_in = wiring.opened(settings, row)
-        async with wiring.instance_of(settings, row.url, sign_in, attempts=3, database=database) as instance:
+        async with wiring.stored_instance(settings, row, database, attempts=3, shared=True) as instance:
             added = await add_tables(connection, instance, row, specs, wiring.now)
         if added:
             await queue.defer_prepare(connection, row.id)

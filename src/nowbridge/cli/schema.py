@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +10,6 @@ import typer
 from nowbridge.cli.entry import AsJson, examples, open_database, run, settings_of
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from nowbridge.settings import Settings
     from nowbridge.store.columns import ColumnStatus, ContractStatus
     from nowbridge.store.database import Database
@@ -123,56 +120,14 @@ async def _confirm(database: Database, chosen: list[TableRow], *, anyway: bool) 
         )
 
 
-def trouble(lines: Sequence[ContractStatus], states: Sequence[ColumnStatus]) -> list[Text]:
-    """What somebody should know about columns, for `nowbridge status`."""
-    from rich.text import Text
-
-    from nowbridge.cli import screen
-
-    told = []
-    for line in lines:
-        by_state: dict[str, list[str]] = {}
-        for state in states:
-            if state.relation == line.relation:
-                by_state.setdefault(state.state, []).append(state.column)
-        words = "; ".join(f"{state}: {', '.join(names)}" for state, names in by_state.items() if state != "left out")
-        if words:
-            told.append(Text(f"{line.source}: columns {words} (nowbridge schema {line.source})", "yellow"))
-        if line.error:
-            told.append(Text(f"{line.source}: {screen.error_line(line.error)}", "red"))
-        if line.learned_from != "sys_dictionary":
-            told.append(Text(f"{line.source}: columns are learned from {line.learned_from}", "yellow"))
-        if line.words_learned:
-            told.append(
-                Text(f"{line.source}: sys_choice cannot be read; words of choices are learned from the rows", "yellow")
-            )
-    return told
-
-
-def table_as_json(line: ContractStatus, states: Sequence[ColumnStatus]) -> dict[str, object]:
-    """How one table's columns stand, as `nowbridge schema --json` and `nowbridge status --json` tell it."""
-    own = [asdict(state) for state in states if state.relation == line.relation]
-    return {
-        "contract": line.contract,
-        "selection": line.selection,
-        "stopped": line.stopped,
-        "learned_from": line.learned_from,
-        "words_of_choices": "learned from the rows" if line.words_learned else "sys_choice",
-        "looked_at": line.checked_at,
-        "error": line.error,
-        "columns": [
-            {key: value for key, value in state.items() if key not in ("relation", "source_table")} for state in own
-        ],
-    }
-
-
 def _show(lines: list[ContractStatus], states: list[ColumnStatus], *, as_json: bool) -> None:
     from rich.text import Text
 
+    from nowbridge.api.standing import columns_as_json, schema_trouble
     from nowbridge.cli import screen
 
     if as_json:
-        screen.print_json({"tables": [{"table": line.source} | table_as_json(line, states) for line in lines]})
+        screen.print_json({"tables": [{"table": line.source} | columns_as_json(line, states) for line in lines]})
         return
     out = screen.output()
     shown = screen.columns("table", "contract", "column", "in ServiceNow", "state", "since", "filled to", "")
@@ -199,5 +154,5 @@ def _show(lines: list[ContractStatus], states: list[ColumnStatus], *, as_json: b
             if why:
                 out.print(Text(f"{line.source}: {screen.error_line(why)}", "red"), soft_wrap=True)
         if line.words_learned or line.learned_from != "sys_dictionary":
-            for told in trouble([replace(line, error=None)], []):
-                out.print(told, soft_wrap=True)
+            for told in schema_trouble([replace(line, error=None)], []):
+                out.print(Text(told.words, "yellow"), soft_wrap=True)

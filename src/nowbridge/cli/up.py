@@ -46,7 +46,7 @@ def up(
     health_port: HealthPort = None,
     log: LogFormat = None,
 ) -> None:
-    """Run everything on this machine: database, worker, health port, the address for hints. Ctrl-C stops it cleanly.
+    """Run everything on this machine: database, worker, health port, console, the address for hints. Ctrl-C stops it cleanly.
 
     On a terminal a table shows how each replica stands; elsewhere there are log lines. The health port answers 200
     while the replica is fresh, 503 when a table is older than a minute (or three polls) or the database is away; /metrics there is for Prometheus. Any number of further
@@ -62,11 +62,12 @@ def serve(
     health_port: HealthPort = None,
     log: LogFormat = None,
 ) -> None:
-    """Answer only: /health, /metrics, and /hooks, where instances tell of changes (`nowbridge hooks`). No worker.
+    """Answer only: /health, /metrics, the console, and /hooks, where instances tell of changes (`nowbridge hooks`). No worker.
 
     Hints are kept in the database until a worker reads them, so this may run where the instance can reach it and workers
     somewhere else. It listens on 127.0.0.1; a proxy in front of it brings https, and passes on /hooks/ alone. The setting
-    health_host lets it listen elsewhere, which opens all three to that network: that is for the administrator to decide.
+    health_host lets it listen elsewhere, which opens all of it to that network: that is for the administrator to decide.
+    People use the console (docs/console.md) on this machine, or under the address that the setting console_url names.
     """
     settings = settings_of(context)
     port = settings.health_port if health_port is None else health_port
@@ -107,7 +108,9 @@ async def _up(settings: Settings, port: int, log: Format, *, work: bool = True) 
     with listener, stop_on_signals(stop), _started_database(settings):
         dsn = await asyncio.to_thread(wiring.find_database, settings, upgrade=True)
         async with Database(dsn) as database:
-            screen.say(f"Nowbridge is up: {_address(listener)}/health answers health checks. Ctrl-C stops it.")
+            address = _address(listener)
+            screen.say(f"Nowbridge is up: {address}/health answers health checks. Ctrl-C stops it.")
+            screen.say(f"Console: {settings.console_url or address}")
             await _together(_parts(settings, database, listener, stop, work=work), stop)
     screen.say("Stopped.")
 
@@ -122,14 +125,23 @@ def _parts(
 ) -> list[Coroutine[Any, Any, None]]:
     """What runs side by side until `stop` is set."""
     from nowbridge import wiring
-    from nowbridge.api import health
+    from nowbridge.api import health, resources
     from nowbridge.api.server import serve
     from nowbridge.cli import screen
+    from nowbridge.web import site
 
     seen_within = timedelta(seconds=settings.stalled_after_seconds)
     stale_after = health.stale_after(timedelta(seconds=settings.poll_seconds))
     receiver = wiring.receiver_of(settings, database)
-    app = health.build(database, wiring.now, stale_after=stale_after, seen_within=seen_within, receiver=receiver)
+    console = wiring.console_of(settings, database)
+    app = health.build(
+        database,
+        wiring.now,
+        stale_after=stale_after,
+        seen_within=seen_within,
+        receiver=receiver,
+        more=[*resources.routes(console), *site.routes(console)],
+    )
     parts = [serve(app, listener, stop)]
     if work:
         parts.append(wiring.worker_of(settings, database, stop).run())

@@ -35,6 +35,7 @@ _NEEDS = {
     "oauth_password": ("client_secret", "password"),
     "client_credentials": ("client_secret",),
     "api_key": ("api_key",),
+    "authorization_code": ("client_secret",),
 }
 
 
@@ -104,6 +105,8 @@ class Maker:
                 entry = next(t for t in entries[step.connection].tables if t.source == step.source)
                 await self._table(step, entry)
             done(step)
+        async with self.database.transaction() as connection:
+            await connections.declare(connection, list(entries), self.wanted.place)
 
     async def _save(self, entry: ConnectionEntry, *, new: bool) -> None:
         """Sign in, and store the connection if that worked."""
@@ -112,7 +115,8 @@ class Maker:
             async with self.database.transaction() as connection:
                 held = await connections.load(connection, entry.name)
         sign_in = self._sign_in(entry, held)
-        async with wiring.instance_of(self.settings, entry.url, sign_in, attempts=2) as instance:
+        kept = wiring.kept_by(self.settings, self.database, held) if held is not None else None
+        async with wiring.instance_of(self.settings, entry.url, sign_in, attempts=2, kept=kept) as instance:
             await identity.introduce(instance, user_name=sign_in.username, now=wiring.now)
         expires = datetime.fromisoformat(entry.secret_expires).replace(tzinfo=UTC) if entry.secret_expires else None
         sealed = wiring.sealed(self.settings, entry.name, entry.url, sign_in.credentials)
@@ -127,7 +131,7 @@ class Maker:
             expires,
         )
         async with self.database.transaction() as connection:
-            await connections.save(connection, made, now=wiring.now())
+            await connections.save(connection, made, now=wiring.now(), declared_in=self.wanted.place)
 
     def _sign_in(self, entry: ConnectionEntry, held: ConnectionRow | None) -> SignIn:
         stored = wiring.opened(self.settings, held).credentials if held is not None else Credentials()
@@ -167,8 +171,7 @@ class Maker:
                     Selection(entry.include, entry.exclude, dict(entry.rename)),
                     entry.contract,
                 )
-                sign_in = wiring.opened(self.settings, owner)
-                async with wiring.instance_of(self.settings, owner.url, sign_in, attempts=3) as instance:
+                async with wiring.stored_instance(self.settings, owner, self.database, attempts=3) as instance:
                     await add_tables(connection, instance, owner, [spec], wiring.now)
                 await queue.defer_prepare(connection, owner.id)
             row = next(r for r in await tables.all_of(connection, owner.id) if r.source == entry.source)

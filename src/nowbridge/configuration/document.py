@@ -19,7 +19,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from nowbridge.model.errors import Stop
 
 VERSION: Final = 1
-AUTHS: Final = ("basic", "oauth_password", "client_credentials", "api_key")
+AUTHS: Final = ("basic", "oauth_password", "client_credentials", "api_key", "authorization_code")
 SECRETS: Final = ("password", "client_secret", "api_key", "proxy_password")
 SETTINGS: Final = (
     "poll_seconds",
@@ -77,6 +77,11 @@ class Document:
     connections: tuple[ConnectionEntry, ...] = ()
     file: str = field(default="", compare=False)
 
+    @property
+    def place(self) -> str:
+        """The file's full name, by which the console tells what it declares."""
+        return str(Path(self.file).absolute())
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -122,7 +127,7 @@ CONNECTION: Final[Mapping[str, Key]] = {
         {"type": "object", "description": "env:NAME, file:PATH or stored, by secret; without it all are stored."}
     ),
     "secret_expires": _text("The day on which the secret ends.", format="date"),
-    "proxy": _text("http://[USER@]HOST:PORT, or none; without it the environment's."),
+    "proxy": _text("http://[USER@]HOST:PORT, shared (the setting shared_proxy) or none; without it the environment's."),
     "ca_file": _text("The certificate (PEM) of a private authority."),
     "client_certificate": _text("Our own certificate with its key (PEM)."),
     "settings": Key(

@@ -30,6 +30,7 @@ TABLES = 5
 WITNESSES = 20
 LEAST = 3  # witnesses that must speak against it
 EMPTIED = 10  # ... when all of them are gone
+_ID = "instance_id"
 _FIELDS = ("sys_id", "sys_mod_count", "sys_updated_on")
 
 
@@ -60,6 +61,20 @@ def strangeness(known: Mapping[str, str], names: Mapping[str, str], told: Eviden
     return None
 
 
+def uncertainty(known: Mapping[str, str], names: Mapping[str, str], told: Evidence) -> str | None:
+    """Why an instance that nothing speaks against may yet be another one: it neither has our instance_id nor the records
+    that we saw last.
+    """
+    if known.get(_ID) and known.get(_ID) == names.get(_ID):
+        return None
+    if told.asked >= EMPTIED and told.older == told.gone == 0:
+        return None
+    return (
+        f"its {_ID} is not known to be ours (a right on sys_properties shows it), and of {told.asked} records that"
+        f" changed last {told.asked - told.older - told.gone} are there as here, of which {EMPTIED} would tell"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Recognition:
     """Looks at one connection's instance."""
@@ -79,6 +94,17 @@ class Recognition:
         if strange is None:
             await self.keep({**known, **names})
         return strange
+
+    async def is_certain(self) -> str | None:
+        """For an address that is new to us: why it is not certain that the instance there is ours; None when it is. That
+        nothing speaks against it is not enough, as an empty instance says nothing.
+        """
+        async with self.database.transaction() as connection:
+            known, _ = await connections.likeness(connection, self.connection_id)
+            rows = await tables.all_of(connection, self.connection_id)
+        names = await identity.likeness(self.instance)
+        told = await self._hear([row for row in rows if row.phase == "live"])
+        return strangeness(known, names, told) or uncertainty(known, names, told)
 
     async def keep(self, names: dict[str, str]) -> None:
         async with self.database.transaction() as connection:

@@ -1,7 +1,7 @@
 """Logging in: which headers a call carries, and how a token is got and renewed. Pure: no I/O, time is passed in.
 
-`obtain` is a generator: it yields the request to make, takes its response, and returns the token. Tokens live in
-memory only. Facts: servicenow-api.md 7.
+`obtain` and `exchange` are generators: they yield the request to make, take its response, and return the token. Access
+tokens live in memory only. Facts: servicenow-api.md 7.
 
 A token's `expires_in` is believed, because an instance hands out the running token again with what is left of its
 life; it is renewed a minute before its end, or at half of a life shorter than two minutes.
@@ -58,7 +58,18 @@ class ApiKey:
     key: str = field(repr=False)
 
 
-Auth = Basic | OAuthPassword | ClientCredentials | ApiKey
+@dataclass(frozen=True, slots=True)
+class OAuthCode:
+    """Grant `authorization_code`: a person allows it at the instance once, and refresh tokens go on from there. The account
+    is the person's.
+    """
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
+Auth = Basic | OAuthPassword | ClientCredentials | ApiKey | OAuthCode
+WithToken = OAuthPassword | ClientCredentials | OAuthCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,7 @@ class Token:
 
 
 def uses_token(auth: Auth) -> bool:
-    return isinstance(auth, OAuthPassword | ClientCredentials)
+    return isinstance(auth, WithToken)
 
 
 def headers(auth: Auth, token: Token | None) -> tuple[tuple[str, str], ...]:
@@ -80,25 +91,51 @@ def headers(auth: Auth, token: Token | None) -> tuple[tuple[str, str], ...]:
             return (("Authorization", f"Basic {credentials}"),)
         case ApiKey(key):
             return (("x-sn-apikey", key),)
-        case OAuthPassword() | ClientCredentials():
+        case OAuthPassword() | ClientCredentials() | OAuthCode():
             if token is None:
                 raise ValueError("this account needs a token first")
             return (("Authorization", f"Bearer {token.access}"),)
     assert_never(auth)
 
 
-def obtain(
-    auth: OAuthPassword | ClientCredentials, held: Token | None, now: datetime
-) -> Generator[Request, Response, Token]:
-    """A token valid from `now` on. A refresh token that is no longer accepted leads back to the first grant.
+def obtain(auth: WithToken, held: Token | None, now: datetime) -> Generator[Request, Response, Token]:
+    """A token valid from `now` on. A refresh token that is no longer accepted leads back to the first grant, where that
+    can be done without a person.
 
-    Raises Stop `auth.refused` and Retry `auth.unavailable`.
+    Raises Stop `auth.refused` or `auth.consent`, and Retry `auth.unavailable`.
     """
     if held is not None and held.refresh is not None:
         refreshed = yield _token_request(auth, (("grant_type", "refresh_token"), ("refresh_token", held.refresh)))
         if not _is_refusal(refreshed):
             return _read_token(refreshed, now, held.refresh)
+    if isinstance(auth, OAuthCode):
+        raise Stop(
+            "auth.consent",
+            asked="renew the sign-in that somebody allowed in ServiceNow",
+            answered="the instance does not accept it any more" if held is not None else "nobody has allowed it yet",
+            hint="Open the connection in the console and press Connect with ServiceNow.",
+        )
     return _read_token((yield _token_request(auth, _first_grant(auth))), now, None)
+
+
+def authorize_params(auth: OAuthCode, redirect_uri: str, state: str, challenge: str) -> tuple[tuple[str, str], ...]:
+    """What a browser takes to `/oauth_auth.do`. `challenge` is the SHA-256 of the verifier (PKCE, RFC 7636)."""
+    return (
+        ("response_type", "code"),
+        ("client_id", auth.client_id),
+        ("redirect_uri", redirect_uri),
+        ("state", state),
+        ("code_challenge", challenge),
+        ("code_challenge_method", "S256"),
+    )
+
+
+def exchange(
+    auth: OAuthCode, code: str, redirect_uri: str, verifier: str, now: datetime
+) -> Generator[Request, Response, Token]:
+    """The token for a code that the instance gave to the browser. Raises as `obtain`."""
+    grant = (("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri))
+    return _read_token((yield _token_request(auth, (*grant, ("code_verifier", verifier)))), now, None)
 
 
 def is_due(token: Token | None, now: datetime) -> bool:
@@ -121,7 +158,7 @@ def _first_grant(auth: OAuthPassword | ClientCredentials) -> tuple[tuple[str, st
     assert_never(auth)
 
 
-def _token_request(auth: OAuthPassword | ClientCredentials, grant: tuple[tuple[str, str], ...]) -> Request:
+def _token_request(auth: WithToken, grant: tuple[tuple[str, str], ...]) -> Request:
     """Form-encoded and in the body: the endpoint takes neither JSON nor, where hardened, URL parameters."""
     form = urlencode((*grant, ("client_id", auth.client_id), ("client_secret", auth.client_secret)))
     return Request(

@@ -9,14 +9,15 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from nowbridge.model.errors import Stop
 from nowbridge.servicenow import answers, auth
 from nowbridge.transport.messages import Headers, Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
+    from contextlib import AbstractAsyncContextManager
 
     from nowbridge.servicenow.auth import Auth, Token
     from nowbridge.transport.client import Client
@@ -41,10 +42,32 @@ class Answer:
     status: int = HTTPStatus.OK
 
 
-class Instance:
-    """Calls to one instance as one account. `now` is read for token lifetimes and where an answer has no `Date`."""
+class HeldToken(Protocol):
+    """The refresh token as it is kept now."""
 
-    def __init__(self, client: Client, auth: Auth, *, now: Callable[[], datetime]) -> None:
+    @property
+    def refresh(self) -> str | None: ...
+
+    async def keep(self, refresh: str) -> None: ...
+
+
+class KeptToken(Protocol):
+    """Where the refresh token of a sign-in that a person has allowed is kept, for all who use the connection."""
+
+    def alone(self) -> AbstractAsyncContextManager[HeldToken]:
+        """Nobody else renews meanwhile."""
+        ...
+
+
+class Instance:
+    """Calls to one instance as one account. `now` is read for token lifetimes and where an answer has no `Date`. `kept` is
+    for `auth.OAuthCode`, which cannot begin anew by itself.
+    """
+
+    def __init__(
+        self, client: Client, auth: Auth, *, now: Callable[[], datetime], kept: KeptToken | None = None
+    ) -> None:
+        self._kept = kept
         self._client = client
         self._auth = auth
         self._now = now
@@ -159,9 +182,29 @@ class Instance:
                 raise
             return self._token
 
+    async def redeem(self, code: str, redirect_uri: str, verifier: str) -> Token:
+        """Sign in with a code that the instance gave to a person's browser. Raises as signing in does."""
+        assert isinstance(self._auth, auth.OAuthCode)
+        self._token = await self._carry(auth.exchange(self._auth, code, redirect_uri, verifier, self._now()))
+        return self._token
+
     async def _log_in(self) -> Token:
-        assert isinstance(self._auth, auth.OAuthPassword | auth.ClientCredentials)
-        flow = auth.obtain(self._auth, self._token, self._now())
+        assert isinstance(self._auth, auth.WithToken)
+        if self._kept is None:
+            return await self._carry(auth.obtain(self._auth, self._token, self._now()))
+        return await self._log_in_kept(self._auth, self._kept)
+
+    async def _log_in_kept(self, account: auth.WithToken, kept: KeptToken) -> Token:
+        """Instances may give a new refresh token with each renewal and forget the old one, so workers take turns."""
+        async with kept.alone() as held:
+            now = self._now()
+            stale = None if held.refresh is None else auth.Token("", now, held.refresh)
+            token = await self._carry(auth.obtain(account, stale, now))
+            if token.refresh is not None and token.refresh != held.refresh:
+                await held.keep(token.refresh)
+        return token
+
+    async def _carry(self, flow: Generator[Request, Response, Token]) -> Token:
         request = next(flow)
         while True:
             response = await self._client.send(request)

@@ -25,7 +25,10 @@ from nowbridge.store.database import translated
 from nowbridge.store.secrets import key_of
 
 FORM: Final = 1
-_PASSING: Final = ("migration", "worker", "budget_claim", "notice_to_send")  # of processes that run, or in the manifest
+_PASSING: Final = (  # of processes that run, of people who are signed in, or in the manifest
+    *("migration", "worker", "budget_claim", "notice_to_send"),
+    *("console_session", "consent", "sign_in_failure"),
+)
 _FEED: Final = ("public", "_sync_cdc")
 
 
@@ -100,8 +103,10 @@ def _described(connection: psycopg.Connection, order: Order) -> Manifest:
         if _exists(connection, schema, name)
     ]
     keys = {key_of(bytes(value)) for (value,) in connection.execute("SELECT sealed FROM nowbridge.connection")}
-    if _exists(connection, "nowbridge", "hook"):
-        keys |= {key_of(bytes(value)) for (value,) in connection.execute("SELECT sealed FROM nowbridge.hook")}
+    for table in ("hook", "refresh_token"):
+        if _exists(connection, "nowbridge", table):
+            query = sql.SQL("SELECT sealed FROM nowbridge.{}").format(sql.Identifier(table))
+            keys |= {key_of(bytes(value)) for (value,) in connection.execute(query)}
     feed = TableInside(*_FEED, _columns(connection, *_FEED))
     applied = tuple(name for (name,) in names)
     return Manifest(FORM, order.version, order.made_at, applied, tuple(sorted(keys)), (*own, feed, *replica))

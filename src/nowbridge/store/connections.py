@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,7 @@ from nowbridge.store.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:
-    """`auth` is basic, oauth_password, client_credentials or api_key. `sealed` is AES-256-GCM over the secrets. `stopped`
+    """`auth` is basic, oauth_password, client_credentials, api_key or authorization_code. `sealed` is AES-256-GCM over the secrets. `stopped`
     says why nobody works on it until somebody has looked: {reason, found, since}; the reason is clone or restored.
     """
 
@@ -33,7 +34,7 @@ class ConnectionRow:
 
 @dataclass(frozen=True, slots=True)
 class NewConnection:
-    """A connection as it is entered."""
+    """A connection as it is entered. `secret_kept`: what is sealed in it is what was stored before."""
 
     name: str
     url: str
@@ -43,14 +44,30 @@ class NewConnection:
     sealed: bytes
     options: dict[str, Any] = field(default_factory=dict)
     secret_expires_at: datetime | None = None
+    secret_kept: bool = False
 
 
 COLUMNS = "id, name, url, auth, username, client_id, sealed, schema_name, options, stopped, secret_expires_at"
 
 
-async def save(connection: Connection, new: NewConnection, *, now: datetime) -> ConnectionRow:
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a connection besides how to use it. `declared_in` is the configuration file that says how it is;
+    `tested` how the last test went.
+    """
+
+    declared_in: str | None
+    secret_changed_at: datetime | None
+    tested: dict[str, Any] | None
+    tables: int
+
+
+async def save(
+    connection: Connection, new: NewConnection, *, now: datetime, same_instance: bool = False, declared_in: str = ""
+) -> ConnectionRow:
     """Make the connection, or give an existing one of that name new credentials. The address of one that has tables
-    is not changed here: its replica would silently belong to two instances.
+    changes only with `same_instance`, for who has recognised the instance there: else its replica would silently belong
+    to two. `declared_in` is the configuration file that says all this.
     """
     held = await connection.execute(
         "SELECT c.url FROM nowbridge.connection c WHERE c.name = %s"
@@ -58,20 +75,24 @@ async def save(connection: Connection, new: NewConnection, *, now: datetime) -> 
         (new.name,),
     )
     row = await held.fetchone()
-    if row is not None and row[0] != new.url:
+    if row is not None and row[0] != new.url and not same_instance:
         raise Stop(
             "connection.other_instance",
             asked=f"point connection {new.name} at {new.url}",
             answered=f"its tables hold the records of {row[0]}",
-            hint="Give the other instance a connection of its own: `nowbridge connect URL --name NAME`.",
+            hint="If the same instance has a new address, change it in the console, which compares the two. Another one gets"
+            " a connection of its own: `nowbridge connect URL --name NAME`.",
         )
     schema_name = "public" if await _is_first(connection, new.name) else new.name
     cursor = await connection.execute(
-        "INSERT INTO nowbridge.connection (name, url, auth, username, client_id, sealed, schema_name, created_at,"
-        "   options, secret_expires_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        "INSERT INTO nowbridge.connection AS connection (name, url, auth, username, client_id, sealed, schema_name, created_at,"
+        "   options, secret_expires_at, declared_in, secret_changed_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         " ON CONFLICT (name) DO UPDATE SET url = excluded.url, auth = excluded.auth, username = excluded.username,"
         "   client_id = excluded.client_id, sealed = excluded.sealed, options = excluded.options,"
-        "   secret_expires_at = excluded.secret_expires_at"
+        "   secret_expires_at = excluded.secret_expires_at, declared_in = excluded.declared_in,"
+        "   secret_changed_at = CASE WHEN %s THEN connection.secret_changed_at ELSE excluded.secret_changed_at END,"
+        "   tested = NULL"
         f" RETURNING {COLUMNS}",
         (
             new.name,
@@ -84,6 +105,9 @@ async def save(connection: Connection, new: NewConnection, *, now: datetime) -> 
             now,
             Jsonb(new.options),
             new.secret_expires_at,
+            declared_in or None,
+            now,
+            new.secret_kept,
         ),
     )
     made = await cursor.fetchone()
@@ -120,6 +144,30 @@ async def load(connection: Connection, name: str | None = None, *, connection_id
 async def every(connection: Connection) -> list[ConnectionRow]:
     cursor = await connection.execute(f"SELECT {COLUMNS} FROM nowbridge.connection ORDER BY id")
     return [ConnectionRow(*row) for row in await cursor.fetchall()]
+
+
+async def record(connection: Connection, connection_id: int) -> Record:
+    cursor = await connection.execute(
+        "SELECT declared_in, secret_changed_at, tested,"
+        "   (SELECT count(*) FROM nowbridge.replica_table t WHERE t.connection_id = c.id)"
+        " FROM nowbridge.connection c WHERE id = %s",
+        (connection_id,),
+    )
+    row = await cursor.fetchone()
+    return Record(*row) if row else Record(None, None, None, 0)
+
+
+async def declare(connection: Connection, names: Sequence[str], file: str) -> None:
+    """From here on these connections, and no others, are what that configuration file says."""
+    await connection.execute(
+        "UPDATE nowbridge.connection SET declared_in = CASE WHEN name = ANY(%(names)s) THEN %(file)s END"
+        " WHERE name = ANY(%(names)s) OR declared_in = %(file)s",
+        {"names": list(names), "file": file},
+    )
+
+
+async def keep_test(connection: Connection, connection_id: int, told: dict[str, Any]) -> None:
+    await connection.execute("UPDATE nowbridge.connection SET tested = %s WHERE id = %s", (Jsonb(told), connection_id))
 
 
 def refuse_stopped(row: ConnectionRow) -> None:

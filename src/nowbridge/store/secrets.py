@@ -20,6 +20,8 @@ from typing import Final, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from nowbridge.model.errors import Stop
 
@@ -35,12 +37,13 @@ _ENTER_AGAIN: Final = "Put the key file back. If it is lost, enter the credentia
 class Keyring:
     """The keys of one file. Shows none of them, not even in a traceback."""
 
-    __slots__ = ("_ciphers", "_current", "_path")
+    __slots__ = ("_ciphers", "_current", "_first", "_path")
 
     def __init__(self, path: Path, keys: tuple[bytes, ...]) -> None:
         self._path = path
         self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
         self._current = _key_id(keys[0])
+        self._first = keys[0]
 
     def __repr__(self) -> str:
         return f"Keyring({str(self._path)!r})"
@@ -112,6 +115,12 @@ class Keyring:
         cls.open(path)
         _replace(path, path.read_bytes().split()[:1])
         return cls.open(path)
+
+    def derived(self, purpose: str) -> bytes:
+        """A key for something else than sealing, which gives nothing away of the master key. Another one after a rotation."""
+        return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=None, info=f"nowbridge {purpose}".encode()).derive(
+            self._first
+        )
 
     def seal(self, plaintext: str, context: str) -> bytes:
         """Encrypt under the current key. Only the same context opens it."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from nowbridge.wiring.channels import notifier_of
 from nowbridge.wiring.clock import now
+from nowbridge.wiring.console import connector_of, console_of
 from nowbridge.wiring.credentials import (
     OPTIONS,
     Credentials,
@@ -31,6 +32,7 @@ from nowbridge.wiring.database import (
 )
 from nowbridge.wiring.replicas import (
     instance_of,
+    kept_by,
     new_holder,
     only_connection,
     open_replica,
@@ -39,6 +41,7 @@ from nowbridge.wiring.replicas import (
     replica_of,
     route_of,
     settings_for,
+    stored_instance,
     verifier_of,
 )
 from nowbridge.wiring.workers import duties_of, make_writable, receiver_of, undo_write, worker_of, write_settings_of
@@ -49,11 +52,14 @@ __all__ = [
     "Prepared",
     "SignIn",
     "back_up",
+    "connector_of",
+    "console_of",
     "duties_of",
     "find_database",
     "flow_of",
     "install",
     "instance_of",
+    "kept_by",
     "keyring",
     "make_writable",
     "new_holder",
@@ -76,6 +82,7 @@ __all__ = [
     "sealed",
     "settings_for",
     "start_database",
+    "stored_instance",
     "undo_write",
     "unsealed",
     "verifier_of",

@@ -4,50 +4,25 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
 
 import msgspec
 
+from nowbridge.connecting.entry import BY_CONSENT, OPTIONS, Credentials, SignIn
 from nowbridge.model.errors import Stop
 from nowbridge.servicenow import auth as auths
 from nowbridge.settings import Settings
-from nowbridge.store import connections
+from nowbridge.store import connections, consents
 from nowbridge.store import sealed as sealed_store
 from nowbridge.store.connections import ConnectionRow
-from nowbridge.store.database import Database
+from nowbridge.store.database import Connection, Database
 from nowbridge.store.hooks import HookRow
 from nowbridge.store.secrets import Keyring, key_of
 
-
-class Credentials(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is sealed with a connection. Which fields are set depends on how it signs in."""
-
-    password: str = ""
-    client_secret: str = ""
-    api_key: str = ""
-    proxy_password: str = ""
-
-    def __repr__(self) -> str:
-        return "Credentials(...)"
-
-
-@dataclass(frozen=True, slots=True)
-class SignIn:
-    """How to sign in to an instance, as entered: `auth` is basic, oauth_password, client_credentials or api_key.
-    `options` are those of its connection (OPTIONS).
-    """
-
-    auth: str
-    username: str | None
-    client_id: str | None
-    credentials: Credentials
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-OPTIONS = ("proxy", "ca_file", "client_certificate", "settings")
-"""Of a connection: the way to it, and settings that hold for it alone."""
+__all__ = ["OPTIONS", "Credentials", "SignIn"]
 
 
 def keyring(settings: Settings) -> Keyring:
@@ -82,13 +57,15 @@ async def rotate_keys(settings: Settings, database: Database, told: Callable[[st
         ring = Keyring.renew(settings.key_path)
         told(f"new key {ring.current}")
     number = 0
+    async with database.transaction() as connection:
+        await consents.forget_all(connection)  # whoever is at an instance to allow a connection begins again
     while True:
         async with database.transaction() as connection:
             old = [one for one in await sealed_store.every(connection) if key_of(one.value) != ring.current]
         if not old:
             break
         for one in old:
-            context = _context(one.place, one.mark) if one.kind == "connection" else _hook_context(one.place, one.mark)
+            context = _CONTEXTS[one.kind](one.place, one.mark)
             anew = ring.seal(ring.unseal(one.value, context), context)
             async with database.transaction() as connection:
                 number += await sealed_store.exchange(connection, one, anew)
@@ -112,6 +89,49 @@ def new_hook(settings: Settings, row: ConnectionRow, url: str, *, like: HookRow 
     return HookRow(row.id, row.name, hook_id, url, sealed_secret, ahead)
 
 
+def sealed_refresh(settings: Settings, name: str, token: str) -> bytes:
+    """The refresh token of a connection, as it is stored."""
+    return keyring(settings).seal(token, _refresh_context(name))
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldRefresh:
+    """Inside the transaction that holds it."""
+
+    kept: KeptRefresh
+    connection: Connection
+    refresh: str | None = field(repr=False)
+
+    async def keep(self, refresh: str) -> None:
+        row, now = self.kept.row, self.kept.clock()
+        sealed_token = sealed_refresh(self.kept.settings, row.name, refresh)
+        await consents.keep_refresh_token(self.connection, row.id, sealed_token, now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRefresh:
+    """The refresh token of a connection that somebody has allowed, where all who use it find it."""
+
+    settings: Settings
+    database: Database
+    row: ConnectionRow
+    clock: Callable[[], datetime]
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[_HeldRefresh]:
+        async with self.database.transaction() as connection:
+            held = await consents.refresh_token(connection, self.row.id)
+            context = _refresh_context(self.row.name)
+            yield _HeldRefresh(self, connection, None if held is None else keyring(self.settings).unseal(held, context))
+
+
+def kept_refresh(
+    settings: Settings, database: Database, row: ConnectionRow, clock: Callable[[], datetime]
+) -> KeptRefresh | None:
+    """None for connections that sign in by themselves."""
+    return KeptRefresh(settings, database, row, clock) if row.auth == BY_CONSENT else None
+
+
 def flow_of(sign_in: SignIn) -> auths.Auth:
     held = sign_in.credentials
     match sign_in.auth:
@@ -125,6 +145,8 @@ def flow_of(sign_in: SignIn) -> auths.Auth:
             return auths.ClientCredentials(sign_in.client_id or "", held.client_secret)
         case "api_key":
             return auths.ApiKey(held.api_key)
+        case "authorization_code":
+            return auths.OAuthCode(sign_in.client_id or "", held.client_secret)
         case other:
             raise Stop("connection.auth", asked="sign in", answered=f"{other} is no way to sign in that is known here")
 
@@ -135,3 +157,10 @@ def _context(name: str, url: str) -> str:
 
 def _hook_context(name: str, hook_id: str) -> str:
     return f"hook:{name}:{hook_id}"
+
+
+def _refresh_context(name: str, _: str = "") -> str:
+    return f"refresh_token:{name}"
+
+
+_CONTEXTS = {"connection": _context, "hook": _hook_context, "refresh_token": _refresh_context}

@@ -18,7 +18,9 @@ from urllib.request import getproxies_environment
 
 import msgspec
 
+from nowbridge.connecting.entry import SHARED_PROXY
 from nowbridge.jobs.worker import OpenReplica
+from nowbridge.model.errors import Stop
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Pace
@@ -36,7 +38,7 @@ from nowbridge.transport.client import Client, Limits, Route
 from nowbridge.transport.gate import Supply
 from nowbridge.transport.purpose import calling_for
 from nowbridge.wiring.clock import now
-from nowbridge.wiring.credentials import SignIn, flow_of, opened, unsealed
+from nowbridge.wiring.credentials import KeptRefresh, SignIn, flow_of, kept_refresh, opened, unsealed
 
 
 def pace_of(settings: Settings) -> Pace:
@@ -73,23 +75,45 @@ async def only_connection(connection: Connection, name: str | None) -> Connectio
 
 @asynccontextmanager
 async def instance_of(
-    settings: Settings, url: str, sign_in: SignIn, *, attempts: int | None = None, database: Database | None = None
+    settings: Settings,
+    url: str,
+    sign_in: SignIn,
+    *,
+    attempts: int | None = None,
+    database: Database | None = None,
+    kept: KeptRefresh | None = None,
 ) -> AsyncIterator[Instance]:
     """An instance to talk to for a while. `attempts` per call; fewer where somebody waits for the answer. With the
-    database the calls come out of the budget that workers share.
+    database the calls come out of the budget that workers share. `kept` is the connection's, from `kept_by`.
     """
     supply = None if database is None else _supply(settings, database, url, new_holder(settings))
     client = _client(settings, url, sign_in, attempts=attempts, supply=supply)
     try:
-        yield Instance(client, flow_of(sign_in), now=now)
+        yield Instance(client, flow_of(sign_in), now=now, kept=kept)
     finally:
         await client.close()
+
+
+def kept_by(settings: Settings, database: Database, row: ConnectionRow) -> KeptRefresh | None:
+    """Where the connection's refresh token is kept, if somebody has allowed it at the instance."""
+    return kept_refresh(settings, database, row, now)
+
+
+@asynccontextmanager
+async def stored_instance(
+    settings: Settings, row: ConnectionRow, database: Database, *, attempts: int | None = None, shared: bool = False
+) -> AsyncIterator[Instance]:
+    """The instance of a stored connection. `shared`: its calls come out of the budget that workers share."""
+    sign_in, kept = opened(settings, row), kept_by(settings, database, row)
+    budget = database if shared else None
+    async with instance_of(settings, row.url, sign_in, attempts=attempts, database=budget, kept=kept) as instance:
+        yield instance
 
 
 async def open_replica(settings: Settings, database: Database, row: ConnectionRow, holder: Holder) -> OpenReplica:
     settings, sign_in = settings_for(settings, row), opened(settings, row)
     client = _client(settings, row.url, sign_in, supply=_supply(settings, database, row.url, holder))
-    instance = Instance(client, flow_of(sign_in), now=now)
+    instance = Instance(client, flow_of(sign_in), now=now, kept=kept_by(settings, database, row))
     replica = Replica(database, instance, row.id, holder, pace_of(settings), now)
     return OpenReplica(row, replica, client.close)
 
@@ -98,7 +122,8 @@ async def open_replica(settings: Settings, database: Database, row: ConnectionRo
 async def replica_of(settings: Settings, database: Database, row: ConnectionRow) -> AsyncIterator[Replica]:
     """The replica of a connection, also of one that is stopped: for whoever lets it go on."""
     settings = settings_for(settings, row)
-    opening = instance_of(settings, row.url, unsealed(settings, row), database=database)
+    kept = kept_by(settings, database, row)
+    opening = instance_of(settings, row.url, unsealed(settings, row), database=database, kept=kept)
     with calling_for(Purpose.VERIFY):
         async with opening as instance:
             yield Replica(database, instance, row.id, new_holder(settings), pace_of(settings), now)
@@ -110,7 +135,7 @@ async def verifier_of(
 ) -> AsyncIterator[tuple[Upkeep, dict[int, TableLoader]]]:
     """What verifying these tables of a connection takes: their upkeep, and a loader by table id."""
     settings = settings_for(settings, row)
-    opening = instance_of(settings, row.url, opened(settings, row), database=database)
+    opening = stored_instance(settings, row, database, shared=True)
     with calling_for(Purpose.VERIFY):
         async with opening as instance:
             replica = Replica(database, instance, row.id, new_holder(settings), pace_of(settings), now)
@@ -143,7 +168,28 @@ def _client(
         sleep=asyncio.sleep,
         monotonic=time.monotonic,
         random=random.random,  # noqa: S311 - spreads retries; nothing secret depends on it
-        route=route_of(url, sign_in, getproxies_environment()),
+        route=route_of(url, _by_shared_proxy(settings, sign_in), getproxies_environment()),
+    )
+
+
+def _by_shared_proxy(settings: Settings, sign_in: SignIn) -> SignIn:
+    """The way of a connection that takes the shared proxy, which instances may know as the one caller they allow. Raises
+    Stop `settings.shared_proxy` where there is none.
+    """
+    if sign_in.options.get("proxy") != SHARED_PROXY:
+        return sign_in
+    if not settings.shared_proxy:
+        raise Stop(
+            "settings.shared_proxy",
+            asked="go out by the shared proxy, as the connection says",
+            answered="none is set",
+            hint="Set shared_proxy (docs/settings.md), or give the connection another way out.",
+        )
+    password = os.environ.get("NOWBRIDGE_SHARED_PROXY_PASSWORD", "")
+    return replace(
+        sign_in,
+        options={**sign_in.options, "proxy": settings.shared_proxy},
+        credentials=msgspec.structs.replace(sign_in.credentials, proxy_password=password),
     )
 
 

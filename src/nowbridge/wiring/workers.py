@@ -18,8 +18,8 @@ from nowbridge.store.leases import Holder
 from nowbridge.store.write_log import Ended
 from nowbridge.wiring.channels import notifier_of
 from nowbridge.wiring.clock import now
-from nowbridge.wiring.credentials import opened, opened_secret
-from nowbridge.wiring.replicas import instance_of, new_holder, open_replica, own_in_flight
+from nowbridge.wiring.credentials import opened_secret
+from nowbridge.wiring.replicas import new_holder, open_replica, own_in_flight, stored_instance
 from nowbridge.writethrough.enable import enable_writes
 from nowbridge.writethrough.settling import OnAbort
 
@@ -55,7 +55,7 @@ async def make_writable(settings: Settings, database: Database) -> None:
     async with database.transaction() as connection:
         rows = await connections.every(connection)
     for row in rows:
-        async with instance_of(settings, row.url, opened(settings, row), database=database) as instance:
+        async with stored_instance(settings, row, database, shared=True) as instance:
             await enable_writes(database, instance, row.id)
 
 
