@@ -106,12 +106,12 @@ async def test_what_changes_anything_asks_for_token_and_type(at_console: Served,
     await ada.sign_in("ada", ADMIN_PASSWORD)
     assert (await ada.call("POST", "/connections", basic(account.url), **{"X-Form-Token": ""}))[0] == 403
     as_form = {"Content-Type": "application/x-www-form-urlencoded"}
-    assert (await ada.call("POST", "/connections", basic(account.url), **as_form))[0] == 403
-    assert (await Client(at_console.url).call("POST", "/session", {"name": "ada"}, **as_form))[0] == 403
+    assert (await ada.call("POST", "/connections", basic(account.url), **as_form))[0] == 400
+    assert (await Client(at_console.url).call("POST", "/session", {"name": "ada"}, **as_form))[0] == 400
     assert (await ada.call("GET", "/session", Host="rebound.example"))[0] == 421
     status, told = await ada.call("POST", "/connections", {"url": 5})
-    assert (status, told["error"]["code"]) == (403, "access.form")
-    assert (await ada.call("POST", "/connections", "x" * 70_000))[0] == 403
+    assert (status, told["error"]["code"]) == (400, "access.unreadable")
+    assert (await ada.call("POST", "/connections", "x" * 70_000))[0] == 400
     assert (await ada.call("GET", "/connections/none"))[0] == 404
     assert (await ada.call("GET", "/connections"))[1] == {"connections": []}
 

@@ -29,6 +29,7 @@ _STATUSES: Final[Mapping[str, HTTPStatus]] = {
     "access.refused": HTTPStatus.UNAUTHORIZED,
     "access.role": HTTPStatus.FORBIDDEN,
     "access.form": HTTPStatus.FORBIDDEN,
+    "access.unreadable": HTTPStatus.BAD_REQUEST,
     "access.host": HTTPStatus.MISDIRECTED_REQUEST,
     "access.throttled": HTTPStatus.TOO_MANY_REQUESTS,
     "connection.unknown": HTTPStatus.NOT_FOUND,
@@ -76,27 +77,27 @@ def set_cookie(console: Console, request: Request, response: Response, cookie: s
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a posted form; of a field given twice the last counts. Raises Stop `access.form`."""
+    """The fields of a posted form; of a field given twice the last counts. Raises Stop `access.unreadable`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
-        raise _unreadable(f"{kind or 'no type'} is no form")
+        raise unreadable(f"{kind or 'no type'} is no form")
     try:
         pairs = parse_qsl((await body_of(request)).decode(), keep_blank_values=True, max_num_fields=100)
     except ValueError:
-        raise _unreadable("it is no form in UTF-8") from None
+        raise unreadable("it is no form in UTF-8") from None
     return dict(pairs)
 
 
 async def body_of(request: Request) -> bytes:
-    """Raises Stop `access.form` for one that is too long; no more than that is read."""
+    """Raises Stop `access.unreadable` for one that is too long; no more than that is read."""
     parts = bytearray()
     try:
         async for part in request.stream():
             parts += part
             if len(parts) > MOST_BYTES:
-                raise _unreadable(f"it has more than {MOST_BYTES:,} bytes")
+                raise unreadable(f"it has more than {MOST_BYTES:,} bytes")
     except ClientDisconnect:
-        raise _unreadable("it broke off") from None
+        raise unreadable("it broke off") from None
     return bytes(parts)
 
 
@@ -122,7 +123,10 @@ def _host(request: Request) -> str | None:
         return None
 
 
-def _unreadable(why: str) -> Stop:
+def unreadable(why: str) -> Stop:
     return Stop(
-        "access.form", asked="read what was sent", answered=why, hint="Load the page again and repeat what you did."
+        "access.unreadable",
+        asked="read what was sent",
+        answered=why,
+        hint="Pages send forms; the HTTP API takes application/json (docs/console.md).",
     )

@@ -34,9 +34,10 @@ from nowbridge.api.door import (
     error_as_json,
     refuse_foreign_host,
     set_cookie,
+    unreadable,
     visitor_of,
 )
-from nowbridge.model.errors import NowbridgeError, Stop
+from nowbridge.model.errors import NowbridgeError
 
 TOKEN_HEADER: Final = "X-Form-Token"  # noqa: S105 - the name of a header
 _SAFE: Final = frozenset({"GET", "HEAD"})
@@ -137,14 +138,14 @@ async def _test(console: Console, request: Request, visitor: Visitor) -> Respons
 
 
 async def _read(request: Request, form: type[T]) -> T:
-    """The body as JSON. Only that type is taken: no form of another site can send it. Raises Stop `access.form`."""
+    """The body as JSON. Only that type is taken: no form of another site can send it. Raises Stop `access.unreadable`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise Stop("access.form", asked="read what was sent", answered=f"{kind or 'no type'} is not application/json")
+        raise unreadable(f"{kind or 'no type'} is not application/json")
     try:
         return msgspec.json.decode(await body_of(request), type=form)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Stop("access.form", asked="read what was sent", answered=_place(error)) from None
+        raise unreadable(_place(error)) from None
 
 
 def _place(error: Exception) -> str:

@@ -50,6 +50,7 @@ from nowbridge.web.sign_in import sign_in_page
 
 Fields = dict[str, str]
 Page = Callable[[Console, Request, Visitor, Fields], Awaitable[Response]]
+_ASK: Final = frozenset({"access.signed_out", "access.refused", "access.throttled"})
 _DONE: Final = {
     "saved": Message("done", "Saved. The test went well, and workers take it up."),
     "forced": Message("error", "Saved although the test failed. Nothing works until what is missing is there."),
@@ -71,9 +72,7 @@ def routes(console: Console) -> list[Route]:
                     console.doors.refuse_foreign_form(request.cookies.get(COOKIE, ""), fields.get(FORM_TOKEN, ""))
                 return await pages["POST" if request.method == "POST" else "GET"](console, request, visitor, fields)
             except NowbridgeError as error:
-                if error.code == "access.signed_out":
-                    return _ask(console, request, error)
-                return _error_page(visitor, error)
+                return _asked_or_told(console, request, visitor, error)
 
         return Route(path, answer, methods=list(pages))
 
@@ -113,12 +112,19 @@ async def _sign_in(console: Console, request: Request) -> Response:
         console.doors.refuse_foreign_form(request.cookies.get(COOKIE, ""), fields.get(FORM_TOKEN, ""))
         cookie = await console.doors.sign_in(name, fields.get("password", ""))
     except NowbridgeError as error:
-        if error.code == "access.host":
-            return _error_page(None, error)
-        return _ask(console, request, error, name)
+        return _asked_or_told(console, request, None, error, name)
     answer = see("/")
     set_cookie(console, request, answer, cookie)
     return answer
+
+
+def _asked_or_told(
+    console: Console, request: Request, visitor: Visitor | None, error: NowbridgeError, name: str = ""
+) -> Response:
+    """Whoever may sign in is asked to; other errors are told."""
+    if error.code not in _ASK:
+        return _error_page(visitor, error)
+    return _ask(console, request, error, name)
 
 
 def _ask(console: Console, request: Request, error: NowbridgeError | None, name: str = "") -> Response:
