@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 import psycopg
 from psycopg import sql
 
+from nowbridge.store.changed import joined, pair
 from nowbridge.store.database import Connection
 from nowbridge.store.ddl import Relation
 
@@ -163,50 +165,51 @@ async def _copy(connection: Connection, table: sql.Composable, columns: sql.Comp
         raise Unstorable from error
 
 
-def _merge_statement(target: Target, *, repair: bool, feed_inserts: bool) -> sql.Composed:
+@lru_cache(maxsize=512)
+def _merge_statement(target: Target, *, repair: bool, feed_inserts: bool) -> bytes:
+    """As bytes: to put 130 columns together costs as much as to encode a hundred rows."""
     others = [name for name in target.columns if name != "sys_id"]
-    return sql.SQL(
-        "WITH old AS MATERIALIZED (SELECT t.* FROM {table} AS t JOIN {stage} AS n USING (sys_id)"
-        "   ORDER BY t.sys_id FOR NO KEY UPDATE OF t),"
-        # Reading `old` here makes Postgres lock and remember the rows before it writes them: a lock taken later passes
-        # over rows that the same command has written, and the feed would show them as new.
-        " written AS (INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM {stage}"
-        "   WHERE (SELECT count(*) FROM old) IS NOT NULL ORDER BY sys_id"
-        "   ON CONFLICT (sys_id) DO UPDATE SET {assignments} WHERE {newer}"
-        "   RETURNING t.sys_id, t.xmax = 0 AS fresh),"
-        " feed AS (INSERT INTO public._sync_cdc"
-        "   (schema_name, table_name, sys_id, operation, changes, source, version, changed_at, applied_at)"
-        "   SELECT %(schema)s, %(table)s, sys_id, CASE WHEN w.fresh THEN 'insert' ELSE {operation} END,"
-        "     (SELECT jsonb_object_agg(k, pair) FROM (VALUES {pairs}) AS p(k, pair) WHERE pair IS NOT NULL),"
-        "     %(source)s, {version}, {changed_at}, %(now)s"
-        "   FROM written AS w JOIN {stage} AS n USING (sys_id) LEFT JOIN old AS o USING (sys_id)"
-        "   WHERE {fed} ORDER BY {feed_order})"
-        " SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh), array_agg(sys_id) FROM written"
-    ).format(
-        table=target.relation.identifier,
-        stage=sql.Identifier("pg_temp", target.stage),
-        columns=target.column_list,
-        assignments=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in others),
-        newer=_newer(target, repair=repair),
-        operation=sql.Literal("repair" if repair else "update"),
-        pairs=sql.SQL(", ").join(map(_pair, others)),
-        version=sql.SQL("n.sys_mod_count" if "sys_mod_count" in target.columns else "NULL::integer"),
-        changed_at=sql.SQL("n.sys_updated_on" if "sys_updated_on" in target.columns else "NULL::timestamptz"),
-        fed=sql.SQL("true" if feed_inserts else "NOT w.fresh"),
-        feed_order=sql.SQL("n.sys_updated_on, sys_id" if "sys_updated_on" in target.columns else "sys_id"),
+    return (
+        sql.SQL(
+            "WITH old AS MATERIALIZED (SELECT t.* FROM {table} AS t JOIN {stage} AS n USING (sys_id)"
+            "   ORDER BY t.sys_id FOR NO KEY UPDATE OF t),"
+            # Reading `old` here makes Postgres lock and remember the rows before it writes them: a lock taken later passes
+            # over rows that the same command has written, and the feed would show them as new.
+            " written AS (INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM {stage}"
+            "   WHERE (SELECT count(*) FROM old) IS NOT NULL ORDER BY sys_id"
+            "   ON CONFLICT (sys_id) DO UPDATE SET {assignments} WHERE {newer}"
+            "   RETURNING t.sys_id, t.xmax = 0 AS fresh),"
+            " feed AS (INSERT INTO public._sync_cdc"
+            "   (schema_name, table_name, sys_id, operation, changes, source, version, changed_at, applied_at)"
+            "   SELECT %(schema)s, %(table)s, sys_id, CASE WHEN w.fresh THEN 'insert' ELSE {operation} END,"
+            "     ('{{' || substr(nullif({pairs}, ''), 2) || '}}')::jsonb,"
+            "     %(source)s, {version}, {changed_at}, %(now)s"
+            "   FROM written AS w JOIN {stage} AS n USING (sys_id) LEFT JOIN old AS o USING (sys_id)"
+            "   WHERE {fed} ORDER BY {feed_order})"
+            " SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh), array_agg(sys_id) FROM written"
+        )
+        .format(
+            table=target.relation.identifier,
+            stage=sql.Identifier("pg_temp", target.stage),
+            columns=target.column_list,
+            assignments=sql.SQL(", ").join(
+                sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in others
+            ),
+            newer=_newer(target, repair=repair),
+            operation=sql.Literal("repair" if repair else "update"),
+            pairs=joined([pair(name, "o.{0}", "n.{0}", "o.{0} IS DISTINCT FROM n.{0}") for name in others]),
+            version=sql.SQL("n.sys_mod_count" if "sys_mod_count" in target.columns else "NULL::integer"),
+            changed_at=sql.SQL("n.sys_updated_on" if "sys_updated_on" in target.columns else "NULL::timestamptz"),
+            fed=sql.SQL("true" if feed_inserts else "NOT w.fresh"),
+            feed_order=sql.SQL("n.sys_updated_on, sys_id" if "sys_updated_on" in target.columns else "sys_id"),
+        )
+        .as_bytes()
     )
 
 
 def _row_of(alias: str, names: Sequence[str]) -> sql.Composed:
     return sql.SQL("ROW({})").format(
         sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(n)) for n in names)
-    )
-
-
-def _pair(name: str) -> sql.Composed:
-    """[before, after] of one column, or NULL where it did not change."""
-    return sql.SQL("({0}, CASE WHEN o.{1} IS DISTINCT FROM n.{1} THEN jsonb_build_array(o.{1}, n.{1}) END)").format(
-        sql.Literal(name), sql.Identifier(name)
     )
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 
 from psycopg import sql
 
+from nowbridge.store.changed import joined, pair
 from nowbridge.store.database import Connection
 from nowbridge.store.ddl import Relation
 
@@ -25,7 +26,6 @@ NEW_ID = sql.SQL("replace(gen_random_uuid()::text, '-', '')")
 GROUP = 7  # labelled columns that are asked about together
 # Joins whole rows, thousands of them: on disk, or sorted, that is half the time.
 ROOM = sql.SQL("SET work_mem = '64MB' SET enable_mergejoin = off")
-MOST_ARGUMENTS = 90  # of one function call; Postgres takes 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,9 +257,9 @@ def _collect(table: WriteTable) -> sql.Composed:
         id=table.id,
         lock_new=_lock_relatives(table, "n"),
         lock_old=_lock_relatives(table, "o"),
-        changed=_concatenated([_pair(n, "o.{0}", "n.{0}", "o.{0} IS DISTINCT FROM n.{0}") for n in names]),
-        filled=_concatenated([_pair(n, None, "n.{0}", "n.{0} IS NOT NULL") for n in names]),
-        emptied=_concatenated([_pair(n, "o.{0}", None, "o.{0} IS NOT NULL") for n in names]),
+        changed=joined([pair(n, "o.{0}", "n.{0}", "o.{0} IS DISTINCT FROM n.{0}") for n in names]),
+        filled=joined([pair(n, None, "n.{0}", "n.{0} IS NOT NULL") for n in names]),
+        emptied=joined([pair(n, "o.{0}", None, "o.{0} IS NOT NULL") for n in names]),
     )
     return _function(_name("collect", table), "() RETURNS trigger", [PATH, WIRE, ROOM], body)
 
@@ -276,29 +276,6 @@ def _lock_relatives(table: WriteTable, seen: str) -> sql.Composable:
             for relation in table.relatives
         ]
     )
-
-
-def _pair(name: str, before: str | None, after: str | None, when: str) -> sql.Composed:
-    """`,"name":[before,after]` as text where `when` holds, else NULL, which concat leaves out. The fewer parts it has, the
-    better: all of them are made ready for every statement, 132 columns of them for one that is changed.
-    """
-    column = sql.Identifier(name)
-    both = sql.SQL(f"{before or 'NULL'}, {after or 'NULL'}").format(column)
-    key = sql.Literal("," + _json_text(name) + ":")
-    return sql.SQL("CASE WHEN {} THEN {} || json_build_array({})::text END").format(
-        sql.SQL(when).format(column), key, both
-    )
-
-
-def _json_text(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _concatenated(parts: Sequence[sql.Composable]) -> sql.Composable:
-    if len(parts) <= MOST_ARGUMENTS:
-        return sql.SQL("concat({})").format(sql.SQL(", ").join(parts))
-    groups = [_concatenated(parts[first : first + MOST_ARGUMENTS]) for first in range(0, len(parts), MOST_ARGUMENTS)]
-    return _concatenated(groups)
 
 
 def _receive(table: WriteTable) -> sql.Composed:
@@ -329,8 +306,8 @@ def _receive(table: WriteTable) -> sql.Composed:
         assigned=sql.SQL(", ").join(assigned),
         schema=table.relation.schema,
         label=table.relation.name,
-        changed=_concatenated(
-            [_pair(n, "o.{0}", "n.{0}", "o.sys_id IS NOT NULL AND o.{0} IS DISTINCT FROM n.{0}") for n in names]
+        changed=joined(
+            [pair(n, "o.{0}", "n.{0}", "o.sys_id IS NOT NULL AND o.{0} IS DISTINCT FROM n.{0}") for n in names]
         ),
         version=sql.SQL("n.sys_mod_count" if "sys_mod_count" in names else "NULL"),
         moment=sql.SQL("n.sys_updated_on" if "sys_updated_on" in names else "NULL"),
