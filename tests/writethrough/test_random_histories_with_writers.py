@@ -51,6 +51,7 @@ class Transaction:
     role: str
     statements: list[tuple[str, tuple[object, ...], str]] = field(default_factory=list)  # with the text that it sets
     notes: list[str] = field(default_factory=list)
+    noted: dict[str, list[str]] = field(default_factory=dict)  # those that found a record, by sys_id
     never: list[str] = field(default_factory=list)  # planned, or in a savepoint that is rolled back
     before: list[str] = field(default_factory=list)
     back: bool = False
@@ -60,7 +61,7 @@ class Transaction:
 
     @property
     def texts(self) -> list[str]:
-        return [text for _, _, text in self.statements if text]
+        return [text for _, _, text in self.statements if text and text not in self.notes]
 
     @property
     def without_trace(self) -> bool:
@@ -235,7 +236,8 @@ class History:
         table, ids = self.among(wanted, held, most=1)
         text = self.text("sql note")
         wanted.notes.append(text)
-        wanted.statements.append((f"UPDATE {table} SET work_notes = %s WHERE sys_id = ANY(%s)", (text, ids), ""))
+        statement = f"UPDATE {table} SET work_notes = %s WHERE sys_id = ANY(%s) RETURNING sys_id"
+        wanted.statements.append((statement, (text, ids), text))
 
     def savepoint(self, wanted: Transaction, held: dict[str, list[str]]) -> None:
         table, ids = self.among(wanted, held)
@@ -267,6 +269,10 @@ class History:
         for sys_id in ids:
             if statement.startswith("DELETE"):
                 wanted.final.pop(sys_id, None)
+                wanted.noted.pop(sys_id, None)
+                continue
+            if "work_notes" in statement:
+                wanted.noted.setdefault(sys_id, []).append(text)
                 continue
             wanted.final[sys_id] = text
             if statement.startswith("INSERT"):
@@ -399,7 +405,12 @@ def assert_done_once(history: History, changes: dict[tuple[str, str], list[str]]
     failed = {text for one in history.done for text in (one.texts if one.ended else []) + one.never}
     for (sys_id, text), before in changes.items():
         again = [old for old in before[1:] if old not in failed]
-        assert not again, (sys_id, text, before)
+        assert not again, (
+            sys_id,
+            text,
+            before,
+            [one for one in history.done if any(old in one.texts for old in again)],
+        )
     stored = list(select(history.bench.twin.instance, "incident", parse(""), ("sys_id", "correlation_id")))
     made = Counter(row["correlation_id"] for row in stored if row["correlation_id"])
     assert [mark for mark, times in made.items() if times > 1] == []
@@ -414,7 +425,7 @@ def assert_done_once(history: History, changes: dict[tuple[str, str], list[str]]
     for one in history.done:
         assert written.isdisjoint(one.never) or "SET CONSTRAINTS ALL IMMEDIATE" in one.before, one
         if one.ended == "":
-            assert all(notes[note] == 1 for note in one.notes), one
+            assert all(notes[note] == 1 for key, said in one.noted.items() for note in said if key not in deleted), one
             assert one.created & one.final.keys() <= there, one
             assert all((key, text) in changes for key, text in one.final.items() if key not in one.created), one
         elif one.without_trace:

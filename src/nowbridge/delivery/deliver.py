@@ -49,7 +49,9 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One step's end. `record` is the record as the instance has it now, `differences` what is not as it was sent."""
+    """One step's end. `record` is the record as the instance has it now, `differences` what is not as it was sent. `traced`:
+    nobody heard the answer, the record was read later; what differs may be somebody else's.
+    """
 
     step: Step
     fate: Fate
@@ -57,6 +59,12 @@ class Outcome:
     refusal: Refusal | None = None
     differences: tuple[Difference, ...] = ()
     at: datetime | None = None
+    traced: bool = False
+
+    @property
+    def moved(self) -> bool:
+        """Whether somebody may have changed what this step wrote: then nothing of it is taken back."""
+        return self.traced and bool(self.differences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +305,7 @@ class Delivery:
             return Outcome(step, Fate.DONE, at=await self.instance.server_now()) if record is None else None
         if record is None or any(one.dropped for one in compare.differences(step, record)):
             return None
-        return Outcome(step, Fate.DONE, record, None, compare.differences(step, record))
+        return Outcome(step, Fate.DONE, record, None, compare.differences(step, record), traced=True)
 
     async def _trace_entry(self, step: Step) -> Outcome | None:
         ((element, text),) = step.journals
@@ -340,7 +348,7 @@ def inverse(outcome: Outcome) -> Step | None:
     ServiceNow left as they were need not be taken back.
     """
     step = outcome.step
-    if step.journals and not step.fields:
+    if outcome.moved or (step.journals and not step.fields):
         return None
     record = outcome.record or {}
     if step.operation is Operation.CREATE:

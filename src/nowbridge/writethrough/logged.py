@@ -28,6 +28,7 @@ def told(one: Outcome) -> dict[str, Any]:
         "sys_id": one.step.sys_id,
         "fate": one.fate.value,
         "version": None if one.record is None else one.record.get("sys_mod_count"),
+        "moved": one.moved,
         "made": {lost.field: lost.got for lost in one.differences if not lost.dropped},
         "refusal": None if one.refusal is None else one.refusal.message,
         "detail": None if one.refusal is None else one.refusal.detail,
@@ -43,6 +44,11 @@ def made_of(outcome: Sequence[Mapping[str, Any]]) -> Mapping[str, Record]:
         if one["version"] is not None:
             record["sys_mod_count"] = one["version"]
     return made
+
+
+def moved_in(outcome: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The records that somebody else may have changed before it was known that they were written."""
+    return {one["sys_id"] for one in outcome if one.get("moved")}
 
 
 def on_what_was_made(plan: Plan, made: Mapping[str, Record]) -> Plan:

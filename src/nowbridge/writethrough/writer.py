@@ -37,7 +37,7 @@ from nowbridge.transport.budget import Purpose
 from nowbridge.transport.purpose import calling_for
 from nowbridge.writethrough import guard
 from nowbridge.writethrough.collected import Change, Unwritable, plan_of
-from nowbridge.writethrough.logged import made_of, on_what_was_made, settable, steps_of, told
+from nowbridge.writethrough.logged import made_of, moved_in, on_what_was_made, settable, steps_of, told
 from nowbridge.writethrough.places import Place, Places
 
 MOST_ROWS = 10_000
@@ -199,8 +199,11 @@ class Writer:
         holders = await self._holders(Plan(steps), await self.places.of(entry))
         delivery = self._delivery(holders, entry)
         made = made_of(entry.outcome or [])
+        moved = moved_in(entry.outcome or [])
         done = [Outcome(step, Fate.DONE, made.get(step.sys_id)) for stage in stages(Plan(steps)) for step in stage]
-        return Report(tuple(await self._send_back(entry, done, delivery)))
+        stay = [replace(one, fate=Fate.KEPT) for one in done if one.step.sys_id in moved]
+        back = await self._send_back(entry, [one for one in done if one.step.sys_id not in moved], delivery)
+        return Report((*stay, *back))
 
     async def _send_back(self, entry: Entry, done: Sequence[Outcome], delivery: Delivery) -> list[Outcome]:
         """One step at a time, the last first: a record that was changed since stays as it is, and so does what somebody
@@ -215,7 +218,11 @@ class Writer:
             if not await self.keeps(entry):
                 raise Retry("write.taken", asked=f"take write {entry.id} back", answered="another worker has it now")
             (already,) = await delivery.trace((back,))
-            report = Report((already,)) if already is not None else await delivery.run(Plan((back,)), _at_once)
+            report = (
+                Report((already,))
+                if already is not None and not already.moved
+                else await delivery.run(Plan((back,)), _at_once)
+            )
             (last,) = report.outcomes
             kept = last.fate is not Fate.DONE
             ended.append(replace(one, fate=Fate.KEPT if kept else Fate.REVERTED, refusal=report.refusal))
