@@ -22,7 +22,10 @@ from tests.support.hooks import SECRET, HookBench, Post
 
 USUAL, TOGETHER = 200, 10
 USERS = [f"{at:032x}" for at in range(0xA0, 0xA5)]
-KINDS: tuple[Kind, ...] = ("status", "drop_before", "drop_after", "truncate", "accepted", "error_in_body", "null_body")
+KINDS: tuple[Kind, ...] = (
+    *("status", "drop_before", "drop_after", "truncate", "accepted", "error_in_body", "null_body"),
+    *("drip", "drip"),  # an answer that is old when it comes
+)
 SHORT, LONG, EACH_LONG = 12, 60, 20  # steps; each twentieth history is a long one
 LOST = 0.2  # of the hints
 TURNS = 3.7  # the longest wait between two things that happen, in turns of the event loop: its power of ten
@@ -60,19 +63,24 @@ class History:
         self.living = self.bench.make_incidents(self.chance.randint(0, 180))
         await self.workers[0].prepare()
         await self.hooked.cover("incident", "sys_user")
+        if self.chance.random() < 0.7:  # the others change, fail and die during the first load
+            await self.bench.load_shards(self.workers[0])
 
     async def step(self) -> None:
         acts = [self.insert, self.update, self.update, self.update, self.delete, self.rename]
-        acts += [self.wait, self.break_something, self.mend, self.take_back_a_deletion]
+        acts += [self.wait, self.wait, self.break_something, self.mend, self.take_back_a_deletion]
         acts += [self.commit_late] if self.commits_late else []
         works = [self.load, self.poll, self.poll, self.rewrite, self.kill, self.kill, self.deliver, self.read]
-        doing = [
-            asyncio.create_task(self.chance.choice(works)(self.chance.choice(self.workers)))
-            for _ in range(self.chance.choice([1, 1, 2, 3]))
-        ]
-        for _ in range(self.chance.randint(0, 6)):
+        happens = [True] * self.chance.choice([1, 1, 2, 3, 4]) + [False] * self.chance.randint(0, 6)
+        self.chance.shuffle(happens)
+        doing = []
+        for is_work in happens:
+            if is_work:
+                work = self.chance.choice(works)
+                doing.append(asyncio.create_task(work(self.chance.choice(self.workers))))
+            else:
+                self.chance.choice(acts)()
             await self.turn()
-            self.chance.choice(acts)()
         await asyncio.gather(*doing)
 
     async def turn(self) -> None:
@@ -127,7 +135,7 @@ class History:
         self.posts.append(self.hooked.post(table, sys_id, operation))
 
     def wait(self) -> None:
-        seconds = self.chance.choice([0.5, 1, 2, 5, 40])
+        seconds = self.chance.choice([0.5, 1, 3, 5, 40])
         self.bench.twin.instance.clock.advance(seconds)
         self.bench.now.pass_(seconds=seconds)
 
@@ -140,6 +148,8 @@ class History:
         )
         if rule.kind == "status":
             rule = msgspec.structs.replace(rule, status=self.chance.choice([429, 500, 502, 503]))
+        if rule.kind == "drip":
+            rule = msgspec.structs.replace(rule, chunk_bytes=1_000_000, seconds=self.chance.uniform(0.02, 0.2))
         self.bench.twin.instance.faults.arm([rule])
 
     def mend(self) -> None:
