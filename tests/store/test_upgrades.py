@@ -41,7 +41,7 @@ def database_dsn(file: Path, template_dsn: str, maintenance: psycopg.Connection)
 
 def test_there_is_a_file_of_every_release() -> None:
     """The first is of the state before the first release; each release that brings migrations adds its own."""
-    assert "0004_operation" in {file.stem for file in FILES}
+    assert {"0004_operation", "0007_recognition"} <= {file.stem for file in FILES}
     assert {file.stem for file in FILES} <= {name for name, _ in migrate.shipped()}
 
 
@@ -57,12 +57,16 @@ async def test_it_goes_on_under_this_version(bench: Bench) -> None:
         bench.twin.instance.load(table, rows)
     assert await bench.rows("SELECT count(*) FROM incident WHERE assignment_group = 'Network'") == [(40,)]
     feed = (await bench.rows("SELECT count(*) FROM _sync_cdc"))[0][0]
+    assert await bench.rows("SELECT DISTINCT schema_name FROM _sync_cdc") == [("public",)]
 
     bench.connection_id = owner[0]
     bench.replica = bench.open_replica("worker-1")
     for table in ROWS:
         found = await bench.verify(table)
         assert (found.rows, found.equal) == (len(ROWS[table]), True), found
+    waiting = await bench.rows("SELECT count(*) FROM nowbridge.hint")
+    done = await bench.replica.read_hints()
+    assert (0 if done is None else done.hints) == waiting[0][0], "hints that waited are read"
     key = ROWS["incident"][6]["sys_id"]
     bench.twin.instance.update("incident", key, {"short_description": "after the upgrade"}, user="admin")
     assert await bench.catch_up() == 1
