@@ -25,6 +25,26 @@ async def test_a_loaded_table_shows_what_people_read_and_equals_its_source(bench
     assert ("Closed", 7) in {(row[1], row[2]) for row in rows}
 
 
+@pytest.mark.trap("22")
+async def test_an_empty_range_is_copied_straight_in_and_one_with_rows_is_merged(bench: Bench) -> None:
+    staged = "SELECT count(*) > 0 FROM pg_class WHERE relname LIKE 'stage\\_%'"
+    ids = bench.make_incidents(120, assigned_to="a" * 32, state="2")
+    bench.twin.instance.load("sys_user", [{"sys_id": "a" * 32, "name": "Ada"}])
+    await bench.load("incident")
+    assert await bench.rows(staged) == [(False,)]
+    assert await bench.rows("SELECT count(*) FROM incident WHERE assigned_to = 'Ada' AND state = 'In Progress'") == [
+        (120,)
+    ]
+    await bench.rows(f"DELETE FROM incident WHERE sys_id = '{ids[7]}' RETURNING 1")
+    await bench.rows("UPDATE incident SET sys_mod_count = 99 RETURNING 1")
+    await bench.rows("UPDATE nowbridge.shard SET done_at = NULL, position = NULL RETURNING 1")
+    await bench.rows("UPDATE nowbridge.replica_table SET phase = 'backfill' RETURNING 1")
+    await bench.load_shards()
+    assert await bench.rows(staged) == [(True,)]
+    newer = "SELECT count(*) FILTER (WHERE sys_mod_count = 99), count(*) FROM incident"
+    assert await bench.rows(newer) == [(119, 120)], "what is newer here stays, what was missing came"
+
+
 async def test_changes_follow_and_each_is_in_the_feed_once(bench: Bench) -> None:
     seeds.load_demo(bench.twin.instance)
     await bench.load("incident", TableSpec("sys_user"))

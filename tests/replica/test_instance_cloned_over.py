@@ -50,6 +50,7 @@ async def test_a_clone_is_told_by_its_name_or_else_by_its_records(bench: Bench, 
     assert ("older there than here" in strange) == humble
 
 
+@pytest.mark.trap("33")
 async def test_a_worker_stops_before_it_changes_anything_and_adopting_goes_on(bench: Bench) -> None:
     keys = await loaded(bench)
     night = bench.twin.instance.snapshots.take()

@@ -49,6 +49,7 @@ def test_a_reference_that_is_keyed_by_name_is_its_own_label() -> None:
 
 
 @pytest.mark.req("Q44")
+@pytest.mark.trap("24")
 @pytest.mark.parametrize(
     ("internal_type", "pg_type"),
     [
