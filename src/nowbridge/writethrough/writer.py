@@ -255,16 +255,19 @@ class Writer:
         above = {table: [p for p in places.values() if p.row.source in lineages[table]] for table in written}
         holders = {step.sys_id: list(above[step.table]) for step in plan.steps}
         kept = [step for step in plan.steps if step.operation is not Operation.CREATE]
-        deeper = [place for place in places.values() if written & set(place.table.lineage[1:])]
-        if kept and deeper:
-            async with self.database.session() as connection:
-                for place in deeper:
-                    asked = [step.sys_id for step in kept if step.table in place.table.lineage[1:]]
-                    for sys_id in await write_tables.held(connection, place.row.relation, asked):
-                        holders[sys_id].append(place)
+        for place in places.values():
+            deeper = [step.sys_id for step in kept if step.table in place.table.lineage[1:]]
+            for sys_id in await self._held_in(place, deeper):
+                holders[sys_id].append(place)
         for found in holders.values():
             found.sort(key=lambda place: -len(place.table.lineage))
         return holders
+
+    async def _held_in(self, place: Place, sys_ids: Sequence[str]) -> set[str]:
+        if not sys_ids:
+            return set()
+        async with self.database.session() as connection:
+            return await write_tables.held(connection, place.row.relation, sys_ids)
 
     async def _missing_reference(self, plan: Plan, holders: Mapping[str, Sequence[Place]]) -> Refusal | None:
         """A reference to nothing, which ServiceNow would store as it is (servicenow-api.md 1.7)."""
