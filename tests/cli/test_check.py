@@ -48,6 +48,10 @@ async def test_it_says_beforehand_whether_sql_writes_are_possible_and_what_an_ad
         assert (ran.code, told["possible"], told["answered"]) == (0, False, "the extension dblink is not installed")
         shown = program.run("check")
         assert "SQL writes are not possible" in shown.out + shown.err
+        refused = program.run("sql-user", "add", "desk", "--write")
+        assert (refused.code != 0, "the extension dblink is not installed" in refused.err) == (True, True)
+        assert program.run("sql-user", "add", "looker", "--read").code == 0, "all else works"
+        assert program.run("sql-user", "remove", "looker").code == 0
         superuser.execute(told["administrator_runs"])
     assert program.run("check", "--json").json["sql_writes"]["possible"]
 

@@ -85,6 +85,7 @@ async def test_more_rows_than_allowed_are_refused_before_anything_is_sent(writin
     assert writing.texts() == before
 
 
+@pytest.mark.trap("16")
 async def test_journal_entries_go_last_so_that_a_refusal_leaves_none(writing: Writing) -> None:
     writing.rule("if (current.getValue('number') == 'INC0000002') current.setAbortAction(true);")
     async with await writing.connect() as client:

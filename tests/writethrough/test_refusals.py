@@ -94,12 +94,14 @@ async def test_a_field_that_a_rule_overwrites_is_a_notice_with_both_values(writi
     ]
 
 
+@pytest.mark.trap("12")
 async def test_a_record_that_was_changed_meanwhile_is_a_serialization_failure(writing: Writing) -> None:
     writing.change_in_servicenow(writing.ids[1], short_description="by somebody else")
     error = await refused(writing, "UPDATE incident SET short_description = 'x' WHERE number = 'INC0000001'", "40001")
     assert "`short_description` was changed in ServiceNow meanwhile" in str(error)
 
 
+@pytest.mark.trap("12")
 async def test_another_field_that_was_changed_meanwhile_is_no_hindrance(writing: Writing) -> None:
     writing.change_in_servicenow(writing.ids[1], description="by somebody else")
     async with await writing.connect() as client:
@@ -108,13 +110,22 @@ async def test_another_field_that_was_changed_meanwhile_is_no_hindrance(writing:
     assert row == ("by somebody else",)
 
 
+@pytest.mark.trap("5")
 async def test_truncate_and_a_changed_key_are_refused(writing: Writing) -> None:
+    """By the rights of the role; and by the triggers, where somebody gave it more."""
     async with await writing.connect() as client:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await client.execute("TRUNCATE incident")
+        async with writing.bench.database.transaction() as connection:
+            await connection.execute("GRANT TRUNCATE, UPDATE ON incident TO ada")
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="cannot be truncated"):
+            await client.execute("TRUNCATE incident")
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="sys_id of a record cannot be changed"):
+            await client.execute("UPDATE incident SET sys_id = repeat('9', 32) WHERE number = 'INC0000001'")
     assert len(await writing.rows()) == 3
 
 
+@pytest.mark.trap("18")
 @pytest.mark.req("Q46")
 @pytest.mark.parametrize(
     ("assignment", "stored"),

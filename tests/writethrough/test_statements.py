@@ -120,6 +120,7 @@ async def test_a_pipeline_is_one_transaction(writing: Writing) -> None:
     assert writing.texts() == {"one", "two", "no 2"}
 
 
+@pytest.mark.trap("8")
 async def test_repeatable_read_works_and_serializable_is_refused_before_anything_is_sent(writing: Writing) -> None:
     async with await writing.connect() as client:
         await client.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)

@@ -68,6 +68,7 @@ async def test_a_lost_answer_of_a_journal_entry_adds_no_second_one(writing: Writ
     assert writing.entries(writing.ids[1]) == ["once"]
 
 
+@pytest.mark.trap("6")
 async def test_a_write_that_nobody_begins_is_given_up_in_time_and_never_sent(writing: Writing) -> None:
     await writing.pause()
     async with await writing.connect() as client:
@@ -80,6 +81,7 @@ async def test_a_write_that_nobody_begins_is_given_up_in_time_and_never_sent(wri
     assert await stands(writing) == ("no 1", "0", "no 1", ("abandoned", None))
 
 
+@pytest.mark.trap("9")
 async def test_a_slow_answer_ends_in_08007_and_is_settled_afterwards(writing: Writing) -> None:
     """The client may not know how it ended; the log does, and what was written is taken back."""
     break_(writing, "delay", seconds=1.5)
@@ -93,6 +95,7 @@ async def test_a_slow_answer_ends_in_08007_and_is_settled_afterwards(writing: Wr
     assert await stands(writing) == ("no 1", "2", "no 1", ("done", "reverted"))
 
 
+@pytest.mark.trap("6")
 async def test_a_cancel_is_answered_at_once(writing: Writing) -> None:
     break_(writing, "delay", seconds=1.5)
     async with await writing.connect() as client:
@@ -122,6 +125,7 @@ async def canceled(writing: Writing, blocked: str) -> str:
     return str(raised.value.diag.message_primary)
 
 
+@pytest.mark.trap("6")
 async def test_a_cancel_while_it_waits_for_its_turn_or_is_handed_over_says_that_nothing_was_sent(
     writing: Writing,
 ) -> None:
@@ -183,6 +187,7 @@ async def test_a_prepared_transaction_is_refused_before_anything_is_sent(writing
     assert writing.incident(writing.ids[1])["short_description"] == "no 1"
 
 
+@pytest.mark.trap("15")
 async def test_a_client_that_is_killed_while_it_waits_leaves_no_half_write(writing: Writing) -> None:
     break_(writing, "delay", seconds=0.8)
     client = await writing.connect()
@@ -243,6 +248,18 @@ async def test_a_zombie_writer_cannot_end_what_another_has_taken_over(writing: W
     assert (await stands(writing))[:3] == ("written", "1", "written")
 
 
+async def test_a_postgres_that_lost_dblink_says_why_it_does_not_write(
+    writing: Writing, superuser: psycopg.Connection
+) -> None:
+    superuser.execute("DROP EXTENSION dblink CASCADE")
+    async with await writing.connect() as client:
+        with pytest.raises(psycopg.OperationalError, match="extension dblink is not installed") as raised:
+            await client.execute(UPDATE)
+        assert raised.value.sqlstate == "08001"
+        await client.execute("SELECT short_description FROM incident")
+    assert writing.incident(writing.ids[1])["short_description"] == "no 1"
+
+
 async def test_servicenow_being_down_is_said_and_changes_nothing(writing: Writing) -> None:
     break_(writing, "drop_before", "GET", count=None)
     async with await writing.connect() as client:
@@ -252,6 +269,7 @@ async def test_servicenow_being_down_is_said_and_changes_nothing(writing: Writin
     assert (await stands(writing))[:3] == ("no 1", "0", "no 1")
 
 
+@pytest.mark.trap("14")
 async def test_sixty_writers_at_once_all_get_through(writing: Writing) -> None:
     await writing.more_incidents(60)
     clients = [await writing.connect() for _ in range(60)]

@@ -183,8 +183,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_te
 DECLARE
     c_kept constant integer := 10;
     c_all constant integer := 20;
-    v_open boolean := 'nowbridge_loopback' = ANY (coalesce(nowbridge_dblink.dblink_get_connections(), '{}'));
+    v_open boolean;
 BEGIN
+    IF to_regproc('nowbridge_dblink.dblink_get_connections') IS NULL THEN
+        RAISE EXCEPTION '[ServiceNow] The way out for writes is closed: the extension dblink is not installed.'
+            USING ERRCODE = '08001', HINT = 'Nothing was sent. `nowbridge check` says what an administrator has to run.';
+    END IF;
+    v_open := 'nowbridge_loopback' = ANY (coalesce(nowbridge_dblink.dblink_get_connections(), '{}'));
     IF v_open AND nowbridge_dblink.dblink_is_busy('nowbridge_loopback') = 0 -- reads what came in, an end too
        AND nowbridge_dblink.dblink_error_message('nowbridge_loopback') = 'OK' THEN
         RETURN false;
