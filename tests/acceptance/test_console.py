@@ -16,11 +16,11 @@ async def test_an_account_of_the_command_line_signs_in_to_what_serve_serves(prog
     try:
         assert serving.stderr is not None
         said = ""
-        while "Console: " not in said:
+        while "console " not in said:
             line = serving.stderr.readline()
             assert line, said
             said += line
-        address = re.search(r"Console: (\S+)", said)
+        address = re.search(r"console (\S+) and", said)
         assert address is not None
         visit = Visit(address[1])
         assert (await visit.sign_in("ada", SENTENCE)).status == 401

@@ -109,8 +109,8 @@ async def _up(settings: Settings, port: int, log: Format, *, work: bool = True) 
         dsn = await asyncio.to_thread(wiring.find_database, settings, upgrade=True)
         async with Database(dsn) as database:
             address = _address(listener)
-            screen.say(f"Nowbridge is up: {address}/health answers health checks. Ctrl-C stops it.")
-            screen.say(f"Console: {settings.console_url or address}")
+            console = settings.console_url or address
+            screen.say(f"Nowbridge is up: console {console} and {address}/health for health checks. Ctrl-C stops it.")
             await _together(_parts(settings, database, listener, stop, work=work), stop)
     screen.say("Stopped.")
 
