@@ -7,13 +7,18 @@ Labels are looked up before the transaction opens; rows are encoded while Postgr
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+
+import msgspec
 
 from nowbridge.replica import misfits, rows
 from nowbridge.replica.labels import Labeller
 from nowbridge.replica.layout import Layout
 from nowbridge.replica.rows import Labels
 from nowbridge.replica.spec import layout_of, target_of
-from nowbridge.servicenow.wire import ABSENT, Page
+from nowbridge.replica.wording import WordedPage, Wording
+from nowbridge.servicenow.instance import Answer
+from nowbridge.servicenow.wire import ABSENT, Page, PageDecoder, answered_order
 from nowbridge.store import classes, columns, held_rows, hints, load, tables, tombstones
 from nowbridge.store import labels as label_store
 from nowbridge.store.classes import Descendant
@@ -59,14 +64,44 @@ class TableLoader:
         self._pointers = rows.pointers(self.layout)
         self._labeller = labeller
         self._label_tables = tuple(label_tables)
+        self._decoder = PageDecoder(self.layout.fetched)
+        self._wording: Wording | None = None
 
-    async def load_new(self, page: Page, after: AfterRows) -> int:
+    async def decode(self, answer: Answer) -> Page | WordedPage:
+        """A page for `load_new`, of an answer whose body was not checked. Raises as `answers.check` and PageDecoder."""
+        wording = await self._current_wording(answer)
+        page = wording.decode(answer.body) if wording else None
+        if page is None:
+            answer.check_body()
+            return self._decoder.decode(answer.body)
+        if page.unknown:
+            await self._labeller.words(self.layout, {field: tuple(ids) for field, ids in page.unknown.items()})
+        return page
+
+    async def _current_wording(self, answer: Answer) -> Wording | None:
+        """None where the answer's order of fields cannot be read."""
+        labels = await self._labeller.held()
+        if self._wording is None or self._wording.is_stale(labels):
+            try:
+                fields = self._wording.fields if self._wording else answered_order(answer.body, self.layout.fetched)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                return None
+            self._wording = Wording(self.layout, fields, labels)
+        return self._wording
+
+    async def load_new(self, page: Page | WordedPage, after: AfterRows) -> int:
         """A page of a range that was empty: COPY straight into the table. Where a row turns out to be there already
         (a change came first, a shard is read again), the page is merged instead. Returns the rows loaded.
         """
         try:
+            if isinstance(page, WordedPage):
+                try:
+                    return await self._load_worded(page, after)
+                except (KeyError, ValueError, Unstorable):  # mended as any other page is
+                    page = page.plain()
             return await self._load(page, self._copy_new, after)
         except NotEmpty:
+            page = page.plain() if isinstance(page, WordedPage) else page
             *earlier, (loader, rows_of_it) = self.parts(page)
             for part, rows_of_part in earlier:
                 await part.merge_loaded(rows_of_part, _nothing)
@@ -214,6 +249,19 @@ class TableLoader:
 
         return await self._mended(page, attempt)
 
+    async def _load_worded(self, page: WordedPage, after: AfterRows) -> int:
+        """Raises KeyError when its words are no longer current, ValueError or Unstorable at a misfit."""
+        page.settle()
+        async with self._labeller.database.transaction() as connection:
+            if not await self._labeller.still_current(connection, page.wording.labels):
+                raise KeyError("words of another generation")
+            if page.rows:
+                target = replace(self.target, columns=page.wording.columns)
+                await load.copy_new(connection, target, page.encoded())
+            await self._remember_labels(connection, self._own_labels(page))
+            await after(connection, page.rows)
+        return page.rows
+
     async def _mended(self, page: Page, attempt: Attempt) -> int:
         """Attempt until it works, mending what it failed on: records whose labels are not in memory (mostly all are,
         so that is tried first), labels that were renamed meanwhile, values that do not fit their columns.
@@ -247,7 +295,7 @@ class TableLoader:
         columns, found = misfits.without_misfits(self.layout, as_columns(page))
         return Page.of(page.fields, [columns[name] for name in page.fields]), found
 
-    def _own_labels(self, page: Page) -> dict[str, str | None]:
+    def _own_labels(self, page: Page | WordedPage) -> dict[str, str | None]:
         display = self.layout.display
         if not self._label_tables or display is None or display not in page.fields:
             return {}

@@ -15,11 +15,12 @@ from nowbridge.model.errors import LostLease, NowbridgeError
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.page_size import PageSize
 from nowbridge.replica.spec import Clock, Pace
+from nowbridge.replica.wording import WordedPage
 from nowbridge.servicenow import query as queries
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import IdSweep
-from nowbridge.servicenow.wire import Page, PageDecoder
+from nowbridge.servicenow.wire import Page
 from nowbridge.store import ddl, leases, load, tables
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.leases import Holder, ShardLease, ShardProgress
@@ -72,13 +73,14 @@ class Backfill:
             if lease.position is not None
             else IdSweep(base, lease.low, lease.high, size.rows)
         )
-        decoder = PageDecoder(loader.layout.fetched)
         total = 0
         writing: asyncio.Task[None] | None = None
         try:
             while not self.stopping() and (request := sweep.next_request()) is not None:
-                answer = await source.read_page(self.instance, loader.row.source, request, loader.layout.fetched)
-                page, count = decoder.decode(answer.body), answer.total_count
+                answer = await source.read_page(
+                    self.instance, loader.row.source, request, loader.layout.fetched, body_checked=False
+                )
+                page, count = await loader.decode(answer), answer.total_count
                 size = size.after(page.rows, len(answer.body), answer.elapsed)
                 del answer  # megabytes, which need not wait for the page to be written
                 sweep.received(page.ids, None, page.rows, count)
@@ -102,7 +104,7 @@ class Backfill:
         self,
         lease: ShardLease,
         loader: TableLoader,
-        page: Page,
+        page: Page | WordedPage,
         position: Mapping[str, object],
         *,
         hidden: int,

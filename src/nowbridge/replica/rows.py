@@ -8,7 +8,6 @@ escaped.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -24,7 +23,10 @@ RETYPED = ColumnState.RETYPED
 SEPARATOR = "\x1f"
 BATCH = 100  # rows; whole pages take nearly twice as long
 EPOCH = date(1970, 1, 1).toordinal()
-DURATIONS = re.compile(r"(?:(?:\d{4}-\d\d-\d\d (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)?\n)*", re.ASCII)
+MOMENT = b"0000-00-00 00:00:00"
+DIGITS = bytes.maketrans(b"123456789", b"000000000")
+LAST_HOUR = tuple(b"24")  # none is as late
+SIXTY = ord("6")
 ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", SEPARATOR: "\\x1f", "\x00": None})
 
 Texts = Sequence[str]
@@ -87,7 +89,7 @@ def copy_columns(layout: Layout, page: Mapping[str, Texts], rows: int, labels: L
 
 def _copied(columns: Sequence[ReplicaColumn], page: Mapping[str, Texts], rows: int, labels: Labels) -> list[Texts]:
     empty = [""] * rows
-    return [_column(column, page[column.source], labels) if column.source in page else empty for column in columns]
+    return [copied(column, page[column.source], labels) if column.source in page else empty for column in columns]
 
 
 def encode(columns: Sequence[Texts]) -> bytes:
@@ -103,7 +105,8 @@ def encode(columns: Sequence[Texts]) -> bytes:
     return "\n".join(lines).encode("utf-8", "replace")
 
 
-def _column(column: ReplicaColumn, texts: Texts, labels: Labels) -> Texts:
+def copied(column: ReplicaColumn, texts: Texts, labels: Labels) -> Texts:
+    """The COPY fields of one column, unescaped. Raises as `encode_page`."""
     if column.role is Role.LABEL:
         return _labelled(column, texts, labels)
     if column.state is RETYPED:
@@ -161,26 +164,42 @@ def intervals(texts: Texts) -> Texts:
     """Durations, which on the wire are moments after 1970 (`values.duration_seconds`), as `days clock`. Nearly every one
     is another one, so they are cut, not computed. Raises ValueError, which does not hold the value.
     """
-    lines = "\n".join((*texts, ""))
-    if lines.count("\n") != len(texts) or not DURATIONS.fullmatch(lines):
+    filled = [text for text in texts if text]
+    if not _are_moments(filled):
         raise ValueError("not every value is a duration")
     try:
-        days = {day: date.fromisoformat(day).toordinal() - EPOCH for day in {text[:10] for text in texts if text}}
+        days = {day: date.fromisoformat(day).toordinal() - EPOCH for day in {text[:10] for text in filled}}
     except ValueError:
         raise ValueError("not every value is a duration") from None
     if min(days.values(), default=0) < 0:
         return values.column(Family.DURATION, texts)
-    return [f"{days[text[:10]]} {text[11:]}" if text else "" for text in texts]
+    return [f"{days[text[:10]]}{text[10:]}" if text else "" for text in texts]
 
 
-# What Postgres does not read by itself is converted, what it would misread is checked; the rest is left to it, and
+def _are_moments(texts: Texts) -> bool:
+    """Whether each is `yyyy-MM-dd HH:mm:ss`, by what stands in each place of all of them; the days are not looked at."""
+    if not set(map(len, texts)) <= {len(MOMENT)}:
+        return False
+    all_of_them = "".join(texts).encode("utf-8", "replace")
+    if all_of_them.translate(DIGITS) != MOMENT * len(texts):
+        return False
+    hours = set(zip(all_of_them[11 :: len(MOMENT)], all_of_them[12 :: len(MOMENT)], strict=True))
+    sixties = (all_of_them[14 :: len(MOMENT)], all_of_them[17 :: len(MOMENT)])
+    return all(pair < LAST_HOUR for pair in hours) and all(max(tens, default=0) < SIXTY for tens in sixties)
+
+
+# What Postgres would misread is checked, what it does not read by itself is converted; the rest is left to it, and
 # `misfits` comes after a refusal.
-CONVERTERS: Mapping[str, Converter] = {
+_whole_number = looks_like(None, b"0123456789+-")
+CHECKS: Mapping[str, Converter] = {
     "timestamptz": looks_like(len("yyyy-MM-dd HH:mm:ss"), b"0123456789-: "),
     "date": looks_like(len("yyyy-MM-dd"), b"0123456789-"),
     "numeric": looks_like(None, b"0123456789+-.eE"),
-    "integer": looks_like(None, b"0123456789+-"),
-    "bigint": looks_like(None, b"0123456789+-"),
+    "integer": _whole_number,
+    "bigint": _whole_number,
+}
+CONVERTERS: Mapping[str, Converter] = {
+    **CHECKS,
     "interval": intervals,
     "text[]": partial(values.column, Family.LIST),
     "time": partial(values.column, Family.TIME),

@@ -260,6 +260,9 @@ class Replica:
             row = await tables.load(connection, table_id)
             named = {s.table for s in await labels.sources(connection, self.connection_id)}
             below = await classes.descendants(connection, table_id)
+        held = self._loaders.get(table_id)
+        if held is not None and held[0] == version:  # made for another shard meanwhile
+            return held[1]
         lineage = (row.source, *row.layout.get("ancestors", ()))
         loader = TableLoader(
             row, self.labeller, label_tables=[table for table in lineage if table in named], descendants=below

@@ -59,8 +59,10 @@ class _Said:
         return ": ".join(part for part in (self.message, self.detail) if part)[:_LONGEST_TEXT]
 
 
-def check(request: Request, response: Response) -> None:
-    """Return when `response` is a complete, honest answer; else raise by reaction, with a code of docs/errors.md."""
+def check(request: Request, response: Response, *, body: bool = True) -> None:
+    """Return when `response` is a complete, honest answer; else raise by reaction, with a code of docs/errors.md. Without
+    `body`, who reads the body sees to it by the way, and calls `check_body` when it is not what it should be.
+    """
     status = response.status
     if _is_hibernating(response):
         raise _stop(
@@ -80,24 +82,25 @@ def check(request: Request, response: Response) -> None:
         raise _failure(request, response)
     if status == HTTPStatus.ACCEPTED or (not response.body and status != HTTPStatus.NO_CONTENT):
         raise _dropped(request, response)
-    if response.body:
-        _check_body(request, response)
-
-
-def _check_body(request: Request, response: Response) -> None:
-    if "html" in response.headers.get("Content-Type").lower():
+    if response.body and "html" in response.headers.get("Content-Type").lower():
         raise _stop(
             "answer.login_page",
             request,
             "a web page instead of JSON",
             "The URL leads to a log-in page or a proxy; use the instance's own URL and an account for web services.",
         )
+    if response.body and body:
+        check_body(request, response.body)
+
+
+def check_body(request: Request, body: bytes) -> None:
+    """Whether a body is complete JSON with a result and without an error; raises as `check`."""
     try:
-        envelope = _envelope.decode(response.body)
+        envelope = _envelope.decode(body)
     except msgspec.ValidationError as error:
         raise _cut(request, "JSON that is not an object") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _cut(request, f"{len(response.body)} bytes that are not complete JSON") from error
+        raise _cut(request, f"{len(body)} bytes that are not complete JSON") from error
     if isinstance(envelope.error, msgspec.Raw):
         raise _error_in_success(request, bytes(envelope.error))
     if envelope.result is msgspec.UNSET and envelope.serviced_requests is msgspec.UNSET:

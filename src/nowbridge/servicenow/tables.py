@@ -34,9 +34,17 @@ _TABLE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_$]*")
 
 
 async def read_page(
-    instance: Instance, table: str, request: PageRequest, fields: tuple[str, ...], *, display: bool = False
+    instance: Instance,
+    table: str,
+    request: PageRequest,
+    fields: tuple[str, ...],
+    *,
+    display: bool = False,
+    body_checked: bool = True,
 ) -> Answer:
-    """One page; `display` asks for labels beside the values. `total_count` is set when `request.with_count`."""
+    """One page; `display` asks for labels beside the values. `total_count` is set when `request.with_count`. A body that is
+    not `body_checked` is for a reader that does so (`Answer.check_body`): megabytes are then read once, not twice.
+    """
     params = (
         *(() if not request.query else (("sysparm_query", request.query),)),
         ("sysparm_fields", ",".join(fields)),
@@ -47,7 +55,8 @@ async def read_page(
         ("sysparm_suppress_pagination_header", "true"),
         *(() if request.with_count else (("sysparm_no_count", "true"),)),
     )
-    return await read(instance, Request("GET", table_path(table), params, asked=f"read a page of {table}"))
+    asked = Request("GET", table_path(table), params, asked=f"read a page of {table}")
+    return await read(instance, asked, body_checked=body_checked)
 
 
 async def read_records(
@@ -145,10 +154,10 @@ def _body(values: Mapping[str, str]) -> bytes:
     return json.dumps(dict(values), ensure_ascii=False).encode()
 
 
-async def read(instance: Instance, request: Request) -> Answer:
+async def read(instance: Instance, request: Request, *, body_checked: bool = True) -> Answer:
     """A read of any API, in a batch when its URL would be too long."""
     if len(instance.base_url) + len(request.target) <= _LONGEST_URL:
-        return await instance.call(request)
+        return await instance.call(request, body_checked=body_checked)
     return await _read_in_batch(instance, request)
 
 
