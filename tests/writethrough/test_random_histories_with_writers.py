@@ -34,6 +34,7 @@ KINDS: tuple[Kind, ...] = ("status", "drop_before", "drop_after", "delay", "trun
 STEPS = 20
 NOTHING_SENT = "nothing was sent"
 TABLES = ("incident", "problem", "task")
+STORED = ("sys_id", "short_description")
 REFUSE = "if (current.getValue('description') == 'refuse me') current.setAbortAction(true);"
 
 pytestmark = pytest.mark.req("Q47")
@@ -385,6 +386,13 @@ async def assert_agreement(writing: Writing) -> None:
         assert (await writing.bench.verify(table)).wrong == 0, table
     open_ = "SELECT id, state FROM nowbridge.write_log WHERE settled IS NULL AND state <> 'abandoned'"
     assert await writing.bench.rows(open_) == []
+    reverted = await writing.bench.rows(
+        "SELECT s->>'sys_id', f->>1 FROM nowbridge.write_log, jsonb_array_elements(plan->'steps') s,"
+        " jsonb_array_elements(s->'fields') f WHERE settled = 'reverted' AND f->>0 = 'short_description'"
+    )
+    instance = writing.bench.twin.instance
+    stored = {(r["sys_id"], r["short_description"]) for r in select(instance, "task", parse(""), STORED)}
+    assert stored.isdisjoint(reverted), "what the log calls reverted is not there"
 
 
 def changes_in(writing: Writing) -> dict[tuple[str, str], list[str]]:
