@@ -248,6 +248,27 @@ async def test_a_zombie_writer_cannot_end_what_another_has_taken_over(writing: W
     assert (await stands(writing))[:3] == ("written", "1", "written")
 
 
+async def test_a_writer_that_was_frozen_before_it_sends_has_a_whole_lease_for_sending(writing: Writing) -> None:
+    await writing.pause()
+    break_(writing, "delay", seconds=0.5)
+    async with await writing.connect() as client:
+        waiting = asyncio.create_task(client.execute(UPDATE))
+        await writing.until("SELECT count(*) FROM nowbridge.write_log WHERE state = 'new'", 1)
+        (entry,) = await writing.claimed()
+        writing.bench.now.pass_(seconds=31)
+        sending = asyncio.create_task(writing.writer.carry_out(entry))
+        await writing.until("SELECT count(*) FROM nowbridge.write_log WHERE state = 'sent'", 1)
+        other = Holder("other", writing.writer.holder.lease)
+        async with writing.bench.database.transaction() as connection:
+            assert not await write_log.claim_unknown(
+                connection, writing.bench.connection_id, other, now=writing.bench.now(), limit=1
+            )
+        await sending
+        await waiting
+    await Settler(writing.writer).settle()
+    assert await stands(writing) == ("written", "1", "written", ("done", "committed"))
+
+
 async def test_a_postgres_that_lost_dblink_says_why_it_does_not_write(
     writing: Writing, superuser: psycopg.Connection
 ) -> None:

@@ -100,7 +100,7 @@ async def _claim(
 ) -> list[Entry]:
     async with connection.cursor(row_factory=class_row(Entry)) as cursor:
         await cursor.execute(
-            f"UPDATE nowbridge.write_log w SET {becomes}, worker = %(worker)s, epoch = epoch + 1, lease_until = %(until)s"
+            f"UPDATE nowbridge.write_log w SET {becomes}, worker = %(worker)s, epoch = epoch + 1"
             " WHERE id IN (SELECT id FROM nowbridge.write_log"
             f" WHERE state IN ('new', 'taken', 'sent', 'unknown') AND connection_id = %(connection)s AND ({which})"
             " ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)"
@@ -128,13 +128,21 @@ async def keep(connection: Connection, holder: Holder, entry: Entry, *, now: dat
     return cursor.rowcount == 1
 
 
-async def begin(connection: Connection, entry: Entry, plan: object, *, now: datetime) -> bool:
-    """Note that sending begins. False when the client gave up or is gone, or another writer has the entry now."""
+async def begin(connection: Connection, holder: Holder, entry: Entry, plan: object, *, now: datetime) -> bool:
+    """Note that sending begins, with a whole lease for it. False when the client gave up or is gone, or another writer has
+    the entry now.
+    """
     cursor = await connection.execute(
-        "UPDATE nowbridge.write_log SET state = 'sent', sent_at = %(now)s, plan = %(plan)s"
+        "UPDATE nowbridge.write_log SET state = 'sent', sent_at = %(now)s, plan = %(plan)s, lease_until = %(until)s"
         " WHERE id = %(id)s AND epoch = %(epoch)s AND state = 'taken'"
         "   AND (client_xid IS NULL OR pg_xact_status(client_xid) = 'in progress') AND nowbridge.commit_durably()",
-        {"id": entry.id, "epoch": entry.epoch, "now": now, "plan": Jsonb(msgspec.to_builtins(plan))},
+        {
+            "id": entry.id,
+            "epoch": entry.epoch,
+            "now": now,
+            "until": now + holder.lease,
+            "plan": Jsonb(msgspec.to_builtins(plan)),
+        },
     )
     return cursor.rowcount == 1
 

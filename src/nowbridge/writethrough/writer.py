@@ -114,7 +114,7 @@ class Writer:
 
         async def begin() -> bool:
             async with self.database.session() as connection:
-                return await write_log.begin(connection, entry, plan, now=self.clock())
+                return await write_log.begin(connection, self.holder, entry, plan, now=self.clock())
 
         learning = asyncio.create_task(self._learn_words(plan, holders))
         try:
