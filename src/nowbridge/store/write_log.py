@@ -100,7 +100,7 @@ async def _claim(
 ) -> list[Entry]:
     async with connection.cursor(row_factory=class_row(Entry)) as cursor:
         await cursor.execute(
-            f"UPDATE nowbridge.write_log w SET {becomes}, worker = %(worker)s, epoch = epoch + 1"
+            f"UPDATE nowbridge.write_log w SET {becomes}, worker = %(worker)s, epoch = epoch + 1, lease_until = %(until)s"
             " WHERE id IN (SELECT id FROM nowbridge.write_log"
             f" WHERE state IN ('new', 'taken', 'sent', 'unknown') AND connection_id = %(connection)s AND ({which})"
             " ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)"
