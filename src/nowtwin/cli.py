@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -96,20 +96,14 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     json: Annotated[bool, typer.Option("--json", help="Say that it is ready in one line of JSON.")] = False,
 ) -> None:
     """Serve an instance until Ctrl-C or SIGTERM. Prints one line with its URL when it is ready."""
-    if not admin_password:
-        _fail("--admin-password is empty: nobody could sign in as admin. Leave it out for the password admin.")
-    if tls_client_ca and tls_port is None:
-        _fail("--tls-client-ca is about HTTPS: give --tls-port too (0 picks a free port).")
+    _refuse_what_cannot_be(admin_password, tls_client_ca, tls_port)
     stopped = threading.Event()
     with _interruptible(), _instance(seed, directory) as instance:
         instance.set_admin_password(admin_password)
         instance.switches = replace(instance.switches, access_control=access is Access.ACL)
         if limits is Limits.DOCUMENTED:
             instance.switches = documented_limits(instance.switches)
-        for name in data or ([] if play else ["demo"]):
-            _load(instance, name)
-        for path in app_path or ():
-            _install(instance, path)
+        _fill(instance, data or ([] if play else ["demo"]), app_path or ())
         player = _player(instance, play, play_from, seed) if play else None
         server = _listen(instance, _Ports(host, port, tls_port, tls_client_ca), player)
         server.start()
@@ -122,6 +116,20 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
         if player:
             player.stop()
         server.stop()
+
+
+def _refuse_what_cannot_be(admin_password: str, tls_client_ca: Path | None, tls_port: int | None) -> None:
+    if not admin_password:
+        _fail("--admin-password is empty: nobody could sign in as admin. Leave it out for the password admin.")
+    if tls_client_ca and tls_port is None:
+        _fail("--tls-client-ca is about HTTPS: give --tls-port too (0 picks a free port).")
+
+
+def _fill(instance: Instance, data: Iterable[str], apps: Iterable[Path]) -> None:
+    for name in data:
+        _load(instance, name)
+    for path in apps:
+        _install(instance, path)
 
 
 @contextmanager

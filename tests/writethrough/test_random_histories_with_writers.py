@@ -256,15 +256,18 @@ class History:
         wanted.ended = "rolled back" if wanted.back else ""
         try:
             async with client, client.transaction(force_rollback=wanted.back):
-                for statement in wanted.before:
-                    await client.execute(statement.encode())
-                await client.execute("SET LOCAL nowbridge.write_timeout = '20s'")
-                for statement, values, text in wanted.statements:
-                    cursor = await client.execute(statement.encode(), values or None)
-                    if "RETURNING" in statement:
-                        self.returned(wanted, statement, text, [str(row[0]) for row in await cursor.fetchall()])
+                await self.say(client, wanted)
         except psycopg.Error as error:
             wanted.ended = NOTHING_SENT if "nothing was sent" in str(error).lower() else error.sqlstate or "gone"
+
+    async def say(self, client: psycopg.AsyncConnection[tuple[object, ...]], wanted: Transaction) -> None:
+        for statement in wanted.before:
+            await client.execute(statement.encode())
+        await client.execute("SET LOCAL nowbridge.write_timeout = '20s'")
+        for statement, values, text in wanted.statements:
+            cursor = await client.execute(statement.encode(), values or None)
+            if "RETURNING" in statement:
+                self.returned(wanted, statement, text, [str(row[0]) for row in await cursor.fetchall()])
 
     def returned(self, wanted: Transaction, statement: str, text: str, ids: list[str]) -> None:
         for sys_id in ids:

@@ -118,17 +118,21 @@ class Jobs:
         else:
             self._lines.pop(line, None)
 
+    def _begin(self) -> _Job:
+        """The first job that is due; another worker comes when one more is and none is idle."""
+        self._running += 1
+        job = heapq.heappop(self._waiting)
+        if self._waiting and self._waiting[0].due <= monotonic() and not self._idle:
+            self._start_thread()
+        return job
+
     def _next(self) -> _Job | None:
         with self._changed:
             while not self._stopped:
                 free = self._running < max(1, self._workers())
                 wait = self._waiting[0].due - monotonic() if self._waiting and free else None
                 if wait is not None and wait <= 0:
-                    self._running += 1
-                    job = heapq.heappop(self._waiting)
-                    if self._waiting and self._waiting[0].due <= monotonic() and not self._idle:
-                        self._start_thread()
-                    return job
+                    return self._begin()
                 self._idle += 1
                 self._changed.wait(wait)
                 self._idle -= 1
