@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, Protocol
 
 from nowtwin.access.hiding import Access, HideRule
+from nowtwin.accounts.jwt_bearer import Verifier
 from nowtwin.accounts.users import Accounts
 from nowtwin.accounts.vault import Vault
 from nowtwin.behaviour.switches import Switches
@@ -32,6 +33,7 @@ class Host(Protocol):
     random: Random
     records: Records
     scripts: Scripts
+    verifier: Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Snapshots:
             host.switches = kept.switches
             host.random.setstate(kept.random)
             host.records.numbering.forget()
+            host.verifier.forget()
 
     def drop(self, name: str) -> None:
         """Forget a snapshot."""

@@ -29,13 +29,14 @@ class RunningServer:
 
 
 def calm(instance: Instance) -> None:
-    """End what a test may have stirred up beside the data: faults, latency, several nodes, a moved or frozen clock, the
-    journal of calls.
+    """End what a test may have stirred up beside the data: faults, latency, several nodes, counts towards rate
+    limits, a moved or frozen clock, the journal of calls.
     """
     instance.faults.arm([])
     instance.faults.latency = Latency()
     instance.nodes.set([ONLY])
     instance.calls.clear()
+    instance.rate_limits.forget()
     instance.clock.set(datetime.fromtimestamp(wall_seconds(), UTC))
     instance.clock.run(1.0)
 

@@ -133,6 +133,6 @@ def test_every_batch_has_an_answer(instance: Instance, items: list[tuple[str, st
     body = json.dumps({"batch_request_id": "1", "rest_requests": requests}).encode()
     answer = routes.answer(instance, Request("POST", "/api/now/v1/batch", (), AUTHORIZATION, body))
     assert answer.status == 200
-    entries = json.loads(answer.body)["serviced_requests"]
-    assert len(entries) == len(requests)
+    entries, late = (json.loads(answer.body)[f"{kind}serviced_requests"] for kind in ("", "un"))
+    assert len(entries) + len(late) == len(requests), "an answer may be too large for a batch"
     assert all(200 <= entry["status_code"] < 500 for entry in entries)

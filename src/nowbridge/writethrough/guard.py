@@ -18,7 +18,8 @@ from nowbridge.writethrough.collected import WritableTable
 SYSTEM = frozenset(
     {"sys_id", "sys_created_on", "sys_created_by", "sys_updated_on", "sys_updated_by", "sys_mod_count", "sys_tags"}
 )
-NAMED = 10  # records that a DETAIL names; of more it gives the number
+NAMED = 1_000  # records that a DETAIL lists, about 80 kB; of more it gives the number
+FEW = 10  # of those that one line names
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +145,11 @@ def with_fates(report: Report) -> Refusal:
 
 
 def told_of_each(report: Report) -> str:
-    """How many ended in which way, those that somebody must know of by name, and what cannot be taken back."""
+    """How many ended in which way, each of them, those first that somebody must know of, and what cannot be taken back."""
     counted = ", ".join(f"{number} {fate.value}" for fate, number in fates(report).items())
     lines = [f"{o.step.table} {o.step.sys_id}: {o.fate.value}{_why(o)}" for o in _telling(report)[:NAMED]]
-    return "\n".join(filter(None, (counted, *lines, sent_meanwhile(report))))
+    lines += [f"and {len(report.outcomes) - NAMED} more"] if len(report.outcomes) > NAMED else []
+    return "\n".join(filter(None, (counted, sent_meanwhile(report), *lines)))
 
 
 def sent_meanwhile(report: Report) -> str:
@@ -159,7 +161,7 @@ def sent_meanwhile(report: Report) -> str:
     )
     if not written:
         return ""
-    named = ", ".join(list(written)[:NAMED]) + (f" and {len(written) - NAMED} more" if len(written) > NAMED else "")
+    named = ", ".join(list(written)[:FEW]) + (f" and {len(written) - FEW} more" if len(written) > FEW else "")
     return (
         f"These had been written; notifications and events that ServiceNow sent for them cannot be taken back: {named}"
     )

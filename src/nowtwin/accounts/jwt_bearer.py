@@ -68,6 +68,10 @@ class Verifier:
         self._used: set[tuple[str, str]] = set()
         storage.ensure("jwt_verifier_map", ("oauth_jwt", "kid", "sys_certificate"))
 
+    def forget(self) -> None:
+        """No assertion was used yet."""
+        self._used.clear()
+
     def user_of(self, application: Application, assertion: Assertion, now: datetime, endpoint: str) -> str | None:
         """The user name that a proven assertion stands for."""
         if not self._timely(application, assertion.claims, now) or not self._signed(application, assertion):

@@ -142,6 +142,12 @@ class RateLimits:
         self._counts: dict[tuple[str, int, str, int], _Count] = {}
         self._committed_at = 0.0
 
+    def forget(self) -> None:
+        """Nothing was asked yet."""
+        with self._instance.storage.lock:
+            self._counts.clear()
+            self._committed_at = 0.0
+
     def take(self, user: User, request: Request) -> Allowance | None:
         """Count a request; None where no rule applies."""
         with self._instance.storage.lock:

@@ -14,7 +14,7 @@ _PRIORITY = {
     ("3", "1"): "3", ("3", "2"): "4", ("3", "3"): "5",
 }  # fmt: skip
 _TASK_CLOSED = frozenset({"3", "4"})
-_NEW, _PROBLEM_NEW = "1", "101"
+_NEW, _PROBLEM_NEW = "1", "101"  # problem_state begins with 1 too
 _INCIDENT_ON_HOLD = "3"
 _INCIDENT_RESOLVED = "6"
 _INCIDENT_CLOSED = frozenset({"7", "8"})
@@ -42,9 +42,11 @@ class Write:
 
     def moves(self, element: str, twin: str, first: str) -> bool:
         """Whether the column decides and its twin follows: it alone was written, which on an insert shows in the twin
-        having its default.
+        having its default (`first`), and the column another than its own.
         """
-        return self.changed(element) and (not self.changed(twin) or (not self.before and self.after[twin] == first))
+        if self.before:
+            return self.changed(element) and not self.changed(twin)
+        return self.after.get(element, "") not in {"", _NEW} and self.after.get(twin, "") in {"", first}
 
 
 def derive(write: Write) -> dict[str, str]:

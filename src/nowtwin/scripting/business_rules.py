@@ -102,6 +102,8 @@ class RuleBook:
         display = when == "display"
         order = number_of(row.get("order", ""))
         filter_condition = row.get("filter_condition", "")
+        condition = row.get("condition", "").strip() if advanced else ""
+        script = _script(row, when) if advanced else ""
         return Rule(
             sys_id=row["sys_id"],
             name=row.get("name", ""),
@@ -112,14 +114,14 @@ class RuleBook:
             ),
             order=_DEFAULT_ORDER if order is None else order,
             filter=parse(filter_condition) if filter_condition.strip("^") not in {"", "EQ"} else None,
-            condition=row.get("condition", "").strip() if advanced else "",
-            script=_script(row, when) if advanced else "",
+            condition=condition,
+            script=script,
             template=_template(row.get("template", "")),
             roles=frozenset(name.strip() for name in row.get("role_conditions", "").split(",") if name.strip()),
             abort=row.get("abort_action") == "true",
             foreign=self._is_foreign(row),
             message=row.get("message", "") if row.get("add_message") == "true" else "",
-            version=f"{row.get('sys_mod_count', '')}:{row.get('sys_updated_on', '')}:{hash(row.get('script', ''))}",
+            version=f"{row.get('sys_mod_count', '')}:{row.get('sys_updated_on', '')}:{hash((condition, script))}",
         )
 
 
