@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from nowtwin.clock import wall_seconds
 from nowtwin.instance import Instance
 from tests.support.twin import put_back
 
@@ -62,6 +63,8 @@ class Beginning:
     connection: psycopg.Connection
     statement: sql.Composed
     """Puts every row back."""
+    ahead: float
+    """Seconds by which the instance's clock had been set forward: the cursors in the database know of that time."""
 
     @classmethod
     def of(cls, instance: Instance, connection: psycopg.Connection) -> Beginning:
@@ -78,10 +81,12 @@ class Beginning:
                     table, columns, copy
                 )
             )
-        return cls(instance, instance.snapshots.take(), connection, sql.SQL("; ").join(statements))
+        ahead = instance.clock.now().timestamp() - wall_seconds()
+        return cls(instance, instance.snapshots.take(), connection, sql.SQL("; ").join(statements), ahead)
 
     def bring_back(self) -> None:
         self.instance.snapshots.restore(self.snapshot)
         put_back(self.instance)
+        self.instance.clock.advance(self.ahead)
         with self.connection.transaction():
             self.connection.execute(self.statement)

@@ -299,9 +299,13 @@ class History:
         for task in list(self.writing.running):
             task.cancel()
         await asyncio.gather(*self.writing.running, return_exceptions=True)
-        while self.bench.twin.instance.calls.running:  # noqa: ASYNC110 - the instance is to end what it began
-            await asyncio.sleep(0)
+        await self.instance_is_done()
         self.bench.now.pass_(seconds=31)
+
+    async def instance_is_done(self) -> None:
+        """What was asked of it by somebody who is gone has ended: the clock of the history passes faster than that."""
+        while self.bench.twin.instance.calls.running:  # noqa: ASYNC110 - another thread's counter
+            await asyncio.sleep(0)
 
     async def turn(self) -> None:
         for _ in range(self.chance.randint(0, 300)):
@@ -341,6 +345,9 @@ class History:
             if waiting := list(self.clients):  # the last one may have ended while this looked
                 await asyncio.wait(waiting, timeout=0.5)
         await self.writing.pause()
+        await self.instance_is_done()
+        clients = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename IN ('ada', 'bea')"
+        await self.writing.until(clients, 0)  # a client hears that it is terminated before its transaction has ended
         for _ in range(4):
             self.bench.now.pass_(hours=1)
             await self.settler.look_for_unknown()
