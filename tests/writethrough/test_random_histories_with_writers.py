@@ -346,7 +346,9 @@ class History:
                 await asyncio.wait(waiting, timeout=0.5)
         await self.writing.pause()
         await self.instance_is_done()
-        clients = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename IN ('ada', 'bea')"
+        clients = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename IN ('ada', 'bea')"
+        )
         await self.writing.until(clients, 0)  # a client hears that it is terminated before its transaction has ended
         for _ in range(4):
             self.bench.now.pass_(hours=1)
