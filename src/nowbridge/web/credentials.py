@@ -181,47 +181,21 @@ def _tabs(name: str) -> Html:
 
 
 def _field(name: str, label: str, value: str, words: Child, *, type_: str = "text", readonly: bool = False) -> Html:
-    return tag(
-        "div",
-        tag("label", label, for_=name),
-        tag(
-            "div",
-            tag(
-                "input",
-                id=name,
-                name=None if readonly else name,
-                type=type_,
-                value=value,
-                readonly=readonly,
-                aria_describedby=f"{name}-words",
-                spellcheck="false",
-            ),
-            tag("p", words, class_="quiet", id=f"{name}-words"),
-        ),
-        class_="field",
-    )
+    sent_as = None if readonly else name
+    return _row(name, label, words, name=sent_as, type=type_, value=value, readonly=readonly, spellcheck="false")
 
 
 def _secret(name: str, label: str, words: str, view: ConnectionView | None) -> Html:
     kept = view is not None and name in view.secrets_set
     told = f"{_kept(view)}. Leave it empty to keep it." if kept and view is not None else words
-    return tag(
-        "div",
-        tag("label", label, for_=name),
-        tag(
-            "div",
-            tag(
-                "input",
-                id=name,
-                name=name,
-                type="password",
-                autocomplete="new-password",
-                aria_describedby=f"{name}-words",
-            ),
-            tag("p", told, class_="quiet", id=f"{name}-words"),
-        ),
-        class_="field",
-    )
+    return _row(name, label, told, name=name, type="password", autocomplete="new-password")
+
+
+def _row(id_: str, label: str, words: Child, /, **attributes: str | bool | None) -> Html:
+    """An input with its label and what there is to know of it."""
+    entry = tag("input", id=id_, aria_describedby=f"{id_}-words", **attributes)
+    explained = tag("p", words, class_="quiet", id=f"{id_}-words")
+    return tag("div", tag("label", label, for_=id_), tag("div", entry, explained), class_="field")
 
 
 def _choice(chosen: str) -> Html:
