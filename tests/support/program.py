@@ -125,12 +125,14 @@ def program(tmp_path: Path, database_dsn: str) -> Iterator[Program]:
 
 @pytest.fixture
 def account(twin: RunningServer) -> RunningServer:
-    """The instance with the account `svc.nowbridge` and some records."""
+    """The instance with the account `svc.nowbridge` and some records, an hour old: no change stream is to bring them."""
+    twin.instance.clock.advance(-3600)
     twin.instance.add_user("svc.nowbridge", PASSWORD, roles=("admin",), first_name="Nowbridge", last_name="Service")
     group = twin.instance.insert("sys_user_group", {"name": "Network"})
     for number in range(5):
         values = {"short_description": f"Printer {number} is on fire", "assignment_group": group.values["sys_id"]}
         twin.instance.insert("incident", values | {"impact": "1", "urgency": "1", "state": "2"})
+    twin.instance.clock.advance(3600)
     return twin
 
 

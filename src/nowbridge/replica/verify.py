@@ -305,7 +305,7 @@ class Verifier:
         async with connection.transaction():
             await loader.stage(connection, page)
             differences = await compare.compare_stage(connection, loader.target)
-            late = await compare.staged_after(connection, loader.target, verdict.proven_to)
+            late = await compare.still_to_come(connection, loader.target, verdict.proven_to)
             if await held_rows.writable(connection):
                 late |= await write_log.in_progress(connection, loader.row.connection_id)
             wrong = [difference for difference in differences if difference.sys_id not in late]

@@ -71,12 +71,23 @@ async def unseen(connection: Connection, target: Target) -> list[str]:
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def staged_after(connection: Connection, target: Target, moment: datetime) -> set[str]:
-    """Staged rows that changed after `moment`: the change stream has not had to bring them yet."""
+async def still_to_come(connection: Connection, target: Target, moment: datetime) -> set[str]:
+    """Staged rows that changed after `moment` and whose version the replica has not got: the change stream has not had to
+    bring them yet. It brings nothing for a row whose version is here already, so such a row's difference is one.
+    """
     if "sys_updated_on" not in target.columns:
         return set()
+    version = [name for name in ("sys_updated_on", "sys_mod_count") if name in target.columns]
     cursor = await connection.execute(
-        sql.SQL("SELECT sys_id FROM {} WHERE sys_updated_on > %s").format(sql.Identifier("pg_temp", target.stage)),
+        sql.SQL(
+            "SELECT n.sys_id FROM {} AS n LEFT JOIN {} AS o USING (sys_id)"
+            " WHERE n.sys_updated_on > %s AND ({}) IS DISTINCT FROM ({})"
+        ).format(
+            sql.Identifier("pg_temp", target.stage),
+            target.relation.identifier,
+            _row("n", version),
+            _row("o", version),
+        ),
         (moment,),
     )
     return {row[0] for row in await cursor.fetchall()}
