@@ -147,7 +147,9 @@ def slow(kind: str, method: str, seconds: float, count: int | None = 1) -> Fault
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where Postgres is killed, and how. `reached` waits for the point; `slow_commit`: COMMIT waits after the answer."""
+    """Where Postgres is killed, and how. `reached` waits for the point; `slow_commit`: COMMIT waits after the answer.
+    `forgettable`: what the log says then need not be on disk, as nothing was sent yet.
+    """
 
     name: str
     how: str
@@ -155,6 +157,7 @@ class Point:
     reached: Callable[[Site, str], Awaitable[None]]
     slow_commit: bool = False
     worker_too: bool = False
+    forgettable: bool = False
 
 
 async def taken(site: Site, _text: str) -> None:
@@ -176,8 +179,8 @@ async def answered(site: Site, _text: str) -> None:
 
 
 POINTS = (
-    Point("before send", "immediate", slow("delay", "GET", 1.0, count=None), taken),
-    Point("sent, not carried out", "SIGKILL", slow("delay", "PATCH", 1.0), sent),
+    Point("before send", "immediate", slow("delay", "GET", 2.0, count=None), taken, forgettable=True),
+    Point("sent, not carried out", "SIGKILL", slow("delay", "PATCH", 2.0), sent),
     Point("carried out, not answered", "immediate", slow("drip", "PATCH", 0.02), carried_out),
     Point("the same, the worker too", "SIGKILL", slow("drip", "PATCH", 0.02), carried_out, worker_too=True),
     Point("answered, not committed", "SIGKILL", None, answered, slow_commit=True),
@@ -229,7 +232,8 @@ async def at(made: Site, point: Point) -> None:
         made.start_worker()
     await until(
         made.dsn,
-        "SELECT settled IS NOT NULL OR state = 'abandoned' FROM nowbridge.write_log ORDER BY id DESC LIMIT 1",
+        "SELECT coalesce((SELECT settled IS NOT NULL OR state = 'abandoned' FROM nowbridge.write_log ORDER BY id DESC"
+        f" LIMIT 1), {point.forgettable})",
     )
     made.arm()
     await made.agree(point.name)
