@@ -68,7 +68,8 @@ class Notifier:
             found += drifted(await columns.contracts(connection), await columns.status(connection))
             made = await notices.note(connection, found, list(self.channels), now=now)
         for notice in made:
-            log.warning(notice.words, subject=notice.subject, kind=notice.kind, state=notice.state, hint=notice.hint)
+            say = log.warning if notice.hint else log.info  # good news leave nothing to do
+            say(notice.words, subject=notice.subject, kind=notice.kind, state=notice.state, hint=notice.hint)
         return made
 
     async def send_next(self) -> bool:
