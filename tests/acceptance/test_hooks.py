@@ -22,7 +22,7 @@ def free_port() -> int:
 
 
 def post(port: int, path: str, body: bytes) -> int:
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("POST", path, body)
         return connection.getresponse().status

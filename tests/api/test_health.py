@@ -85,7 +85,7 @@ async def served(database: Database) -> AsyncIterator[int]:
 
 
 def asked(port: int) -> tuple[int, dict[str, object]]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/health")
         answer = connection.getresponse()

@@ -18,7 +18,7 @@ _SAMPLE = re.compile(r'nowbridge_[a-z_]+(\{[a-z]+="(?:[^"\\\n]|\\.)*"(,[a-z]+="(
 
 
 def asked(port: int) -> tuple[int, str]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/metrics")
         answer = connection.getresponse()

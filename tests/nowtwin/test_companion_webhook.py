@@ -39,7 +39,7 @@ def configure(talk: Talk, url: str) -> None:
 
 def told(hook: Hook) -> dict[str, Any]:
     """What the webhook was told next; the signature is right."""
-    seen = hook.seen.get(timeout=10)
+    seen = hook.seen.get(timeout=60)
     assert (seen.method, seen.path, seen.headers["content-type"]) == ("POST", "/in", "application/json")
     signature = base64.b64encode(hmac.digest(SECRET.encode(), seen.body.encode(), "sha256")).decode()
     assert seen.headers["x-webhook-signature"] == f"sha256={signature}"

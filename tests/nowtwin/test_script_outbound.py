@@ -26,7 +26,7 @@ def test_a_request_carries_what_the_script_set_and_the_answer_comes_back(talk: T
         return [a.getStatusCode(), a.getHeader('x-hook'), a.getHeaders()['X-Hook'], a.haveError(), a.getErrorCode(),
             a.getErrorMessage(), JSON.parse(JSON.parse(a.getBody()).got).t].join('|'); }})()"""
     assert evaluated(talk, body) == "200|yes|yes|false|0||Grüße"
-    seen = hook.seen.get(timeout=10)
+    seen = hook.seen.get(timeout=60)
     assert (seen.method, seen.path) == ("POST", "/in?a=1&b=x+y%26z")
     assert seen.headers["content-type"] == "text/odd"
     assert base64.b64decode(seen.headers["authorization"].removeprefix("Basic ")).decode() == "joe:sécret"
@@ -39,7 +39,7 @@ def test_every_method_can_be_sent(talk: Talk, hook: Hook, method: str) -> None:
         talk,
         f"(function () {{ var r = new sn_ws.RESTMessageV2(); r.setEndpoint('{hook.url}'); r.setHttpMethod('{method}'); return r.execute().getStatusCode(); }})()",
     )
-    assert hook.seen.get(timeout=10).method == method.upper()
+    assert hook.seen.get(timeout=60).method == method.upper()
 
 
 SEND = "(function () {{ var r = new sn_ws.RESTMessageV2(); r.setEndpoint('{url}'); r.setHttpTimeout(300); var a = r.execute(); return [a.getStatusCode(), a.haveError(), a.getErrorCode(), a.getErrorMessage()].join('|'); }})()"
@@ -106,7 +106,7 @@ def test_an_async_rule_posts_a_signed_webhook(talk: Talk, hook: Hook) -> None:
     add_rule(talk, script, when="async_always", action_update=True)
     record = insert(talk)
     settle(talk)
-    seen = hook.seen.get(timeout=10)
+    seen = hook.seen.get(timeout=60)
     assert json.loads(seen.body) == {"table": "incident", "sys_id": record["sys_id"], "operation": "insert"}
     signature = base64.b64encode(hmac.digest(b"topsecret", seen.body.encode(), "sha256")).decode()
     assert seen.headers["x-signature"] == signature
@@ -123,7 +123,7 @@ def test_the_place_that_is_called_can_call_the_twin_back(talk: Talk, hook: Hook,
     insert(talk)
     settle(talk)
     assert logged(talk) == ["200"]
-    assert len(hook.called_back.get(timeout=10).result) == (1 if when == "before" else 2)
+    assert len(hook.called_back.get(timeout=60).result) == (1 if when == "before" else 2)
 
 
 def test_a_saved_message_gives_endpoint_method_and_content(talk: Talk, hook: Hook) -> None:
@@ -133,7 +133,7 @@ def test_a_saved_message_gives_endpoint_method_and_content(talk: Talk, hook: Hoo
     script = """(function () { var r = new sn_ws.RESTMessageV2('Hook', 'tell'); r.setStringParameterNoEscape('what', 'thing');
         r.setStringParameter('n', '<1>'); return r.execute().getStatusCode(); })()"""
     assert evaluated(talk, script) == "200"
-    seen = hook.seen.get(timeout=10)
+    seen = hook.seen.get(timeout=60)
     assert (seen.method, seen.path, seen.body) == ("PUT", "/thing", '{"n":"&lt;1&gt;"}')
 
 
@@ -151,7 +151,7 @@ def test_a_saved_message_brings_headers_parameters_and_its_profile(talk: Talk, h
     script = """(function () { var r = new sn_ws.RESTMessageV2('Hook', 'tell'); r.setStringParameter('how', 'function');
         return r.execute().getStatusCode(); })()"""
     assert evaluated(talk, script) == "200"
-    seen = hook.seen.get(timeout=10)
+    seen = hook.seen.get(timeout=60)
     assert (seen.method, seen.path, seen.headers["x-all"], seen.headers["x-both"]) == (
         "POST",
         "/?q=a+b",
@@ -167,7 +167,7 @@ def test_a_profile_is_set_by_its_sys_id(talk: Talk, hook: Hook) -> None:
     script = """(function () {{ var r = new sn_ws.RESTMessageV2(); r.setEndpoint('{url}'); r.setAuthenticationProfile('basic', '{profile}');
         return r.execute().getStatusCode(); }})()"""
     assert evaluated(talk, script.format(url=hook.url, profile=made)) == "200"
-    assert base64.b64decode(hook.seen.get(timeout=10).headers["authorization"].removeprefix("Basic ")) == b"desk:p"
+    assert base64.b64decode(hook.seen.get(timeout=60).headers["authorization"].removeprefix("Basic ")) == b"desk:p"
     add_rule(talk, f"gs.info({script.format(url=hook.url, profile='nowhere')});")
     insert(talk)
     assert errors(talk)[0].startswith("Error: There is no basic authentication profile nowhere")

@@ -52,7 +52,7 @@ def test_it_says_where_it_is_and_stops_cleanly(number: signal.Signals) -> None:
         assert line.startswith("nowtwin ready at http://127.0.0.1:")
         assert _count(url, "sys_user") == 1
         process.send_signal(number)
-        rest, errors = process.communicate(timeout=10)
+        rest, errors = process.communicate(timeout=60)
         assert (process.returncode, rest, errors) == (0, "", "")
 
 

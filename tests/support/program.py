@@ -139,7 +139,7 @@ def account(twin: RunningServer) -> RunningServer:
 def interrupt(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT) -> tuple[int, str, str]:
     """What Ctrl-C does; the exit code and everything that was said."""
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
 
