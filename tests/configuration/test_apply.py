@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from nowtwin.testing import RunningServer
 from tests.support.program import PASSWORD, Program
 
@@ -95,9 +97,9 @@ def test_what_is_not_named_goes_only_when_asked_and_its_rows_stay(
     file.write_text(lesser.replace("close_notes", "close_code").replace("soft", "hard"))
     changed = program.run("apply", str(file), "--yes", "--json").json
     assert [(c["kind"], [d["key"] for d in c["details"]]) for c in changed["made"] if c["table"] == "incident"] == [
-        ("change", ["deletes"])
+        ("change", ["exclude", "deletes"])
     ]
-    assert [c["kind"] for c in changed["left"]] == ["not possible"]
+    assert changed["left"] == []
 
 
 def test_another_name_and_another_filter_are_made_in_place(
@@ -113,3 +115,33 @@ def test_another_name_and_another_filter_are_made_in_place(
     assert program.run("apply", str(file), "--yes").code == 0
     assert program.run("plan", str(file)).code == 0
     assert program.run("psql", "-Atc", "SELECT count(*) FROM tickets").out == "5\n", "the comparison is a worker's"
+
+
+@pytest.mark.req("Q52")
+def test_columns_of_a_table_that_is_there_come_go_and_change_their_names(
+    program: Program, account: RunningServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "nowbridge.yaml"
+    file.write_text(FILE.format(url=account.url))
+    assert program.run("apply", str(file), "--yes", ACME_PASSWORD=PASSWORD).code == 0
+    assert program.run("replicate", "incident").code == 0
+    file.write_text(
+        file.read_text().replace("[close_notes], rename: {category: kind}", "[urgency], rename: {impact: hit}")
+    )
+    shown = program.run("plan", str(file), "--json").json["changes"]
+    assert [(c["kind"], [d["key"] for d in c["details"]]) for c in shown] == [("change", ["exclude", "rename"])]
+    assert program.run("apply", str(file), "--yes").code == 0
+    assert program.run("plan", str(file)).code == 0
+    rows = program.run(
+        "psql", "-Atc", "SELECT count(hit), count(category), count(close_notes), count(urgency) FROM incident"
+    )
+    assert rows.out == "5|5|0|5\n", "what is new is filled by a worker, and what is left out stays"
+    states = program.run("schema", "incident", "--json").json["tables"][0]["columns"]
+    assert {(state["column"], state["state"]) for state in states} == {
+        ("close_notes", "filling"),
+        ("urgency", "left out"),
+        ("urgency__value", "left out"),
+    }
+    file.write_text(file.read_text().replace("[urgency]", "[sys_mod_count]"))
+    refused = program.run("apply", str(file), "--yes")
+    assert (refused.code, "columns.needed" in refused.err) == (3, True)

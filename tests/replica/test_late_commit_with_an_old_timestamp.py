@@ -15,6 +15,26 @@ def at(bench: Bench, seconds_ago: float) -> str:
 
 
 @pytest.mark.req("Q22")
+async def test_what_is_committed_within_the_safety_lag_is_found_by_the_next_look(bench: Bench) -> None:
+    """The cursor stays that far behind the instance's clock, so nobody has to look for it."""
+    ids = bench.make_incidents(5)
+    await bench.load("incident")
+    await bench.let_pass(600)
+    await bench.catch_up()
+    bench.twin.instance.clock.freeze()
+    bench.twin.instance.update("incident", ids[0], {"short_description": "of this very second"}, user="admin")
+    bench.now.pass_(seconds=60)
+    due = await bench.replica.claim_due_streams(9)
+    assert [(await bench.replica.poll(stream)).changed for stream in due] == [0]
+    late = at(bench, bench.pace.safety_lag.total_seconds() / 2)
+    bench.twin.instance.load(
+        "incident", [{"sys_id": ids[3], "short_description": "late", "sys_updated_on": late, "sys_mod_count": "7"}]
+    )
+    assert await bench.catch_up() == 2
+    assert (await bench.verify("incident")).equal
+
+
+@pytest.mark.req("Q22")
 async def test_what_is_committed_late_is_found_by_the_pass_over_what_changed_lately(bench: Bench) -> None:
     ids = bench.make_incidents(60)
     await bench.load("incident")

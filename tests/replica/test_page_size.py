@@ -57,4 +57,5 @@ async def test_a_table_whose_pages_are_cancelled_is_read_in_smaller_ones(bench: 
     asked = [c.params["sysparm_limit"] for c in bench.twin.instance.calls.entries if c.path.endswith("/table/incident")]
     assert asked[0] == "800"
     assert {"400", "200"} <= set(asked)
+    assert asked[-1] == "400", "the next after a full light page is larger"
     assert await bench.rows("SELECT count(*) FROM incident") == [(500,)]

@@ -34,6 +34,25 @@ async def test_a_load_goes_on_where_it_broke_off(bench: Bench, pages: int) -> No
     assert await bench.rows("SELECT phase FROM nowbridge.replica_table") == [("live",)]
 
 
+@pytest.mark.req("Q17")
+async def test_a_range_of_many_pages_goes_on_behind_the_last_that_was_stored(bench: Bench) -> None:
+    """What is here is not asked for again: a load that breaks off every hour still comes to its end."""
+    bench.make_incidents(260)
+    await bench.add("incident")
+    await bench.replica.prepare()
+    async with bench.database.transaction() as connection:
+        await connection.execute("DELETE FROM nowbridge.shard WHERE id > (SELECT min(id) FROM nowbridge.shard)")
+        await connection.execute("UPDATE nowbridge.shard SET low = NULL, high = NULL")
+    bench.twin.instance.faults.arm([FaultRule(kind="status", status=503, table="incident", skip=3)])
+    await bench.load_shards()
+    assert (await bench.rows("SELECT count(*) FROM incident"))[0][0] >= 100
+    bench.twin.instance.faults.arm([])
+    bench.now.pass_(hours=1)
+    await bench.load_shards(bench.open_replica("worker-2"))
+    assert await bench.rows("SELECT count(*) FROM incident") == [(260,)]
+    assert await bench.rows("SELECT sum(rows)::int FROM nowbridge.shard") == [(260,)], "and nothing was read twice"
+
+
 async def test_a_worker_that_dies_after_its_last_page_leaves_no_table_behind(bench: Bench) -> None:
     """Every row is there, every shard is done, and nobody has let the table go live."""
     bench.make_incidents(20)

@@ -137,7 +137,9 @@ def _show(steps: list[Change], *, as_json: bool) -> None:
         if step.kind is Kind.REMOVE and step.source:
             out.print("    its rows stay in Postgres, and nobody fills the table any more")
         if step.kind is Kind.BLOCKED:
-            out.print("    take it out of the file, apply with --prune, rename or drop the table, and add it again")
+            out.print(
+                "    its tables are copies of the instance at the address that it has: add another connection for another one"
+            )
     if not steps:
         out.print("Nothing differs.")
 

@@ -69,13 +69,13 @@ def _connection_entry(row: ConnectionRow, own: list[TableEntry]) -> ConnectionEn
 
 
 def _table_entry(row: TableRow, mode: str, paused: frozenset[int]) -> TableEntry:
-    selection = msgspec.convert(row.selection, Selection)
+    selection = _selected(row)
     return TableEntry(
         row.source,
         row.relation.name,
         row.query,
-        tuple(sorted(selection.include)),
-        tuple(sorted(selection.exclude)),
+        selection.include,
+        selection.exclude,
         tuple(sorted(selection.names.items())),
         row.contract,
         mode,
@@ -168,7 +168,7 @@ class Maker:
                     entry.source,
                     entry.filter,
                     entry.name,
-                    Selection(entry.include, entry.exclude, dict(entry.rename)),
+                    _selection(entry),
                     entry.contract,
                 )
                 async with wiring.stored_instance(self.settings, owner, self.database, attempts=3) as instance:
@@ -176,6 +176,9 @@ class Maker:
                 await queue.defer_prepare(connection, owner.id)
             row = next(r for r in await tables.all_of(connection, owner.id) if r.source == entry.source)
             await self._settle(connection, row, entry)
+        if _selected(row) != _selection(entry):
+            async with wiring.replica_of(self.settings, self.database, owner) as replica:
+                await amendments.change_columns(replica, row.id, _selection(entry))
         if row.relation.name != entry.name:
             async with self.database.transaction() as connection:
                 row = await tables.load(connection, row.id)
@@ -201,6 +204,16 @@ class Maker:
                 await tables.forget(connection, row.id)
             else:
                 await connections.forget(connection, owner.id)
+
+
+def _selected(row: TableRow) -> Selection:
+    """What a table's columns are, in the order of the file."""
+    held = msgspec.convert(row.selection, Selection)
+    return Selection(tuple(sorted(held.include)), tuple(sorted(held.exclude)), held.names)
+
+
+def _selection(entry: TableEntry) -> Selection:
+    return Selection(entry.include, entry.exclude, dict(entry.rename))
 
 
 def _no_secret(entry: ConnectionEntry, name: str, why: str) -> Stop:

@@ -1,6 +1,6 @@
 """What differs between what is and what a file wants. Pure.
 
-A table's columns are what its rows were loaded by: they are not changed in place, and the plan says so.
+A connection that has tables keeps its address: their rows are that instance's, and the plan says so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from enum import StrEnum
 from nowbridge.configuration.document import ConnectionEntry, Document, TableEntry
 
 Entry = ConnectionEntry | TableEntry
-FIXED = ("include", "exclude", "rename")
 _NOT_COMPARED = ("line", "tables", "secrets")
 
 
@@ -73,10 +72,7 @@ def _table(connection: str, old: TableEntry | None, new: TableEntry) -> list[Cha
     details = _details(old, new, ("line", "source"))
     if old is None:
         return [Change(Kind.ADD, connection, new.source, details)]
-    blocked = tuple(detail for detail in details if detail[0] in FIXED)
-    free = tuple(detail for detail in details if detail[0] not in FIXED)
-    steps = [Change(Kind.CHANGE, connection, new.source, free)] if free else []
-    return [*steps, *([Change(Kind.BLOCKED, connection, new.source, blocked)] if blocked else [])]
+    return [Change(Kind.CHANGE, connection, new.source, details)] if details else []
 
 
 def _details(old: Entry | None, new: Entry, left_out: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:

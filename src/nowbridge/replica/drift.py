@@ -139,6 +139,22 @@ def swapped(layout: Layout, sources: Collection[str]) -> tuple[Layout, list[tupl
     return msgspec.structs.replace(layout, columns=tuple(columns)), renames
 
 
+def renamed(layout: Layout, before: Selection, after: Selection) -> tuple[Layout, list[tuple[str, str]]]:
+    """The layout under the names of another selection, and the renames that it takes. What stands beside a column keeps
+    its name.
+    """
+    columns: list[ReplicaColumn] = []
+    renames: list[tuple[str, str]] = []
+    for column in layout.columns:
+        old, new = before.name_of(column.source), after.name_of(column.source)
+        names = {pg_name(old + end): pg_name(new + end) for end in ("", "__value")}
+        to = names.get(column.name, column.name)
+        if to != column.name:
+            renames.append((column.name, to))
+        columns.append(msgspec.structs.replace(column, name=to))
+    return msgspec.structs.replace(layout, columns=tuple(columns)), renames
+
+
 def comment_of(column: ReplicaColumn) -> str:
     """The comment on the column: what it is, and how it stands."""
     mark = _MARKS.get(column.state)

@@ -20,7 +20,7 @@ from nowbridge.model.errors import Retry, Stop
 from nowbridge.replica import drift
 from nowbridge.replica.apply import TableLoader
 from nowbridge.replica.drift import Change, Kind, Terms
-from nowbridge.replica.layout import ColumnState, LabelKind, Layout, Role, Selection, plan_layout
+from nowbridge.replica.layout import ColumnState, LabelKind, Layout, Role, Selection, check_selection, plan_layout
 from nowbridge.replica.spec import Clock, layout_of
 from nowbridge.servicenow import query as queries
 from nowbridge.servicenow import schema
@@ -117,20 +117,54 @@ class Evolver:
     ) -> None:
         async def write(connection: Connection) -> None:
             await duties.require(connection, lease)
-            now = self.clock()
-            data = msgspec.to_builtins(after)
-            if same_loading(before, after):
-                await columns.set_words(connection, row, data)
-            else:
-                await columns.set_layout(connection, row, data)
-                await columns.plan_fill(connection, row.id, drift.filling(after), now=now)
-                if drift.filling(after):
-                    await duties.bring_forward(connection, row.id, "fill", now=now)
-                await labels.new_generation(connection, row.connection_id)
-            await columns.note_states(connection, row.id, states, now=now)
-            made = [ColumnDefinition(c.name, c.pg_type, c.comment) for c in drift.new_columns(before, after)]
-            await columns.add(connection, row.relation, made)
-            await columns.comment(connection, row.relation, _comments(before, after))
+            await self._put(connection, row, before, after, states)
+
+        await shortly(self.database, self.sleep, write)
+
+    async def _put(
+        self, connection: Connection, row: TableRow, before: Layout, after: Layout, states: Sequence[StateRow]
+    ) -> None:
+        now = self.clock()
+        data = msgspec.to_builtins(after)
+        if same_loading(before, after):
+            await columns.set_words(connection, row, data)
+        else:
+            await columns.set_layout(connection, row, data)
+            await columns.plan_fill(connection, row.id, drift.filling(after), now=now)
+            if drift.filling(after):
+                await duties.bring_forward(connection, row.id, "fill", now=now)
+            await labels.new_generation(connection, row.connection_id)
+        await columns.note_states(connection, row.id, states, now=now)
+        made = [ColumnDefinition(c.name, c.pg_type, c.comment) for c in drift.new_columns(before, after)]
+        await columns.add(connection, row.relation, made)
+        await columns.comment(connection, row.relation, _comments(before, after))
+
+    async def plan(self, table: str, selection: Selection) -> Layout:
+        """The layout that the dictionary and a selection make today. Raises Stop `columns.unknown`, `columns.needed`,
+        `table.column_twice`, and what reading raises.
+        """
+        found = (await schema.discover(self.instance, [table]))[table]
+        check_selection(found, selection)
+        return plan_layout(found, selection)
+
+    async def select(self, loader: TableLoader, planned: Layout, selection: Selection) -> None:
+        """Let another selection say which columns the table has, whatever its contract: who selects has been asked. New
+        ones appear and are filled; what is left out stays. Raises Retry `schema.busy`, LostLease, Stop `schema.column_taken`.
+        """
+        row, layout = loader.row, loader.layout
+        before = msgspec.convert(row.selection, Selection)
+        asked = {
+            c.source for c in (*layout.columns, *planned.columns) if before.wants(c.source) != selection.wants(c.source)
+        }
+        terms = Terms(selection)
+        changes = [change for change in drift.compare(layout, planned, terms) if change.source in asked]
+        after = drift.apply(layout, planned, changes, terms)
+        await self.prepare_labels([after])
+
+        async def write(connection: Connection) -> None:
+            ignored = [state for state in await columns.ignored(connection, row.id) if state.source not in asked]
+            await self._put(connection, row, layout, after, [*states_of(after), *ignored])
+            await columns.set_selection(connection, row, msgspec.to_builtins(selection), now=self.clock())
 
         await shortly(self.database, self.sleep, write)
 

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from nowbridge.model.errors import LostLease, Retry, Stop
 from nowbridge.store import duties
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.ddl import ColumnDefinition, Relation
+from nowbridge.store.ddl import ColumnDefinition, Relation, index_name
 from nowbridge.store.duties import DutyLease
 from nowbridge.store.load import Target
 from nowbridge.store.tables import TableRow
@@ -152,10 +152,25 @@ async def add(connection: Connection, relation: Relation, columns: Sequence[Colu
 
 
 async def rename(connection: Connection, relation: Relation, renames: Sequence[tuple[str, str]]) -> None:
+    """Rename columns, one after the other, and our indexes on them. Raises Stop `schema.column_taken`."""
+    held = await present(connection, relation)
     for old, new in renames:
+        if new in held:
+            raise Stop(
+                "schema.column_taken",
+                asked=f"call column {old} of {relation.schema}.{relation.name} {new}",
+                answered="the table has a column of that name",
+                hint="Choose another name, or rename that one first: ALTER TABLE ... RENAME COLUMN ...",
+            )
+        held = held - {old} | {new}
         await connection.execute(
             sql.SQL("ALTER TABLE {} RENAME COLUMN {} TO {}").format(
                 relation.identifier, sql.Identifier(old), sql.Identifier(new)
+            )
+        )
+        await connection.execute(
+            sql.SQL("ALTER INDEX IF EXISTS {} RENAME TO {}").format(
+                sql.Identifier(relation.schema, index_name(relation, old)), sql.Identifier(index_name(relation, new))
             )
         )
 
