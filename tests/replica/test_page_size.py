@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,3 +61,23 @@ async def test_a_table_whose_pages_are_cancelled_is_read_in_smaller_ones(bench: 
     assert {"400", "200"} <= set(asked)
     assert asked[-1] == "400", "the next after a full light page is larger"
     assert await bench.rows("SELECT count(*) FROM incident") == [(500,)]
+
+
+async def test_changes_that_are_cancelled_are_read_in_smaller_pages_that_grow_back(bench: Bench) -> None:
+    bench.replica.pace = bench.pace = replace(bench.pace, page_rows=400)
+    ids = bench.make_incidents(350)
+    await bench.load("incident")
+    await bench.catch_up()
+    stamp = bench.twin.instance.clock.stamp()
+    changed = [{"sys_id": key, "sys_updated_on": stamp, "sys_mod_count": "7"} for key in ids]
+    bench.twin.instance.load("incident", changed)
+    bench.twin.instance.clock.advance(60)
+    bench.twin.instance.faults.arm([FaultRule(kind="error_in_body", table="incident", count=10)])
+    bench.twin.instance.calls.clear()
+    for _ in range(4):
+        bench.now.pass_(minutes=10)
+        for stream in await bench.replica.claim_due_streams(1):
+            await bench.replica.poll(stream)
+    asked = [c.params["sysparm_limit"] for c in bench.twin.instance.calls.entries if c.path.endswith("/table/incident")]
+    assert (asked[0], asked[11:14]) == ("400", ["100", "200", "400"])
+    assert await bench.rows("SELECT count(*) FROM incident WHERE sys_mod_count = 7") == [(350,)]

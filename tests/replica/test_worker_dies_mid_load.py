@@ -15,6 +15,13 @@ from tests.support.replica import Bench
 HOLDER = Holder("worker-1", timedelta(seconds=30))
 
 
+async def make_one_range(bench: Bench) -> None:
+    """The whole table is one range of many pages."""
+    async with bench.database.transaction() as connection:
+        await connection.execute("DELETE FROM nowbridge.shard WHERE id > (SELECT min(id) FROM nowbridge.shard)")
+        await connection.execute("UPDATE nowbridge.shard SET low = NULL, high = NULL")
+
+
 @pytest.mark.parametrize("pages", [0, 1, 3, 5])
 async def test_a_load_goes_on_where_it_broke_off(bench: Bench, pages: int) -> None:
     """The instance fails for good after some pages; an hour later it is back."""
@@ -40,9 +47,7 @@ async def test_a_range_of_many_pages_goes_on_behind_the_last_that_was_stored(ben
     bench.make_incidents(260)
     await bench.add("incident")
     await bench.replica.prepare()
-    async with bench.database.transaction() as connection:
-        await connection.execute("DELETE FROM nowbridge.shard WHERE id > (SELECT min(id) FROM nowbridge.shard)")
-        await connection.execute("UPDATE nowbridge.shard SET low = NULL, high = NULL")
+    await make_one_range(bench)
     bench.twin.instance.faults.arm([FaultRule(kind="status", status=503, table="incident", skip=3)])
     await bench.load_shards()
     assert (await bench.rows("SELECT count(*) FROM incident"))[0][0] >= 100
@@ -51,6 +56,25 @@ async def test_a_range_of_many_pages_goes_on_behind_the_last_that_was_stored(ben
     await bench.load_shards(bench.open_replica("worker-2"))
     assert await bench.rows("SELECT count(*) FROM incident") == [(260,)]
     assert await bench.rows("SELECT sum(rows)::int FROM nowbridge.shard") == [(260,)], "and nothing was read twice"
+
+
+async def test_a_worker_that_is_told_to_stop_ends_its_page_and_gives_the_rest_back_at_once(bench: Bench) -> None:
+    bench.make_incidents(260)
+    await bench.add("incident")
+    await bench.replica.prepare()
+    await make_one_range(bench)
+    while not bench.now.readings.empty():
+        bench.now.readings.get_nowait()
+    working = asyncio.create_task(bench.load_shards())
+    await bench.now.read(2)  # of the claim and of the first page
+    bench.replica.stopping = True
+    await working
+    loaded = (await bench.rows("SELECT count(*) FROM incident"))[0][0]
+    assert 50 <= loaded < 260
+    assert await bench.rows("SELECT owner, lease_until, last_error FROM nowbridge.shard") == [(None, None, None)]
+    await bench.load_shards(bench.open_replica("worker-2"))
+    assert await bench.rows("SELECT count(*) FROM incident") == [(260,)]
+    assert await bench.rows("SELECT sum(rows)::int FROM nowbridge.shard") == [(260,)]
 
 
 async def test_a_worker_that_dies_after_its_last_page_leaves_no_table_behind(bench: Bench) -> None:
@@ -78,6 +102,27 @@ async def test_a_cancelled_load_gives_its_shard_back_at_once(bench: Bench, readi
         await working
     await bench.load_shards(bench.open_replica("worker-2"))
     assert await bench.rows("SELECT count(*) FROM incident") == [(120,)]
+
+
+@pytest.mark.trap("31")
+async def test_a_paused_worker_that_wakes_up_brings_in_no_change_and_moves_no_cursor(bench: Bench) -> None:
+    """Worker 1 claims a stream and stalls; worker 2 follows it; worker 1 goes on by the old cursor."""
+    ids = bench.make_incidents(5)
+    await bench.load("incident")
+    await bench.catch_up()
+    bench.twin.instance.update("incident", ids[0], {"short_description": "first"}, user="admin")
+    await bench.let_pass(60)
+    [stale] = await bench.replica.claim_due_streams(1)
+    other = bench.open_replica("worker-2")
+    assert await bench.catch_up(other) == 1
+    bench.twin.instance.update("incident", ids[1], {"short_description": "second"}, user="admin")
+    await bench.let_pass(60)
+    stream = "SELECT cursor_time, cursor_id, proven_to, epoch, changes FROM nowbridge.stream"
+    stood = await bench.rows(stream)
+    assert isinstance((await bench.replica.poll(stale)).error, LostLease)
+    assert await bench.rows(stream) == stood
+    assert await bench.rows("SELECT count(*) FROM incident WHERE short_description = 'second'") == [(0,)]
+    assert await bench.catch_up(other) == 1
 
 
 @pytest.mark.trap("31")
