@@ -78,7 +78,7 @@ async def test_a_write_that_nobody_begins_is_given_up_in_time_and_never_sent(wri
         await client.execute("SELECT 1")
     writing.resume()
     await writing.quiet()
-    assert await stands(writing) == ("no 1", "0", "no 1", ("abandoned", None))
+    assert await stands(writing) == ("no 1", "0", "no 1", ("abandoned", "nothing"))
 
 
 @pytest.mark.trap("9")

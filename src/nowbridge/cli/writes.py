@@ -61,6 +61,8 @@ def _show(log: list[Ended], *, as_json: bool) -> None:
         )
         if one.message:
             typer.echo(f"    {one.sqlstate} {one.message} {one.detail or ''}".rstrip())
+        elif one.mode == "undo" and one.detail:
+            typer.echo(f"    {one.detail}")
 
 
 async def _latest(settings: Settings, last: int) -> list[Ended]:

@@ -21,7 +21,7 @@ from nowbridge.delivery import compare
 from nowbridge.delivery.calls import record_of, records_of, request_of
 from nowbridge.delivery.compare import Difference, Record
 from nowbridge.delivery.order import Stage, stages
-from nowbridge.delivery.refusals import NO_ANSWER, dropped, refusal_of, stale
+from nowbridge.delivery.refusals import NO_ANSWER, dropped, other_sys_id, refusal_of, stale
 from nowbridge.model.errors import NowbridgeError, Park, Retry, Stop, Unsettled
 from nowbridge.model.plan import Operation, Plan, Refusal, Step
 from nowbridge.servicenow import answers, batch, tables
@@ -114,6 +114,7 @@ class Delivery:
     manner: Manner
     fields: Fields
     keeps: Keeps = field(default=_always)
+    restoring: bool = False  # what is created has been there: better without a field that is ignored than not at all
     _free: int = 0
     _begun: datetime | None = None  # by the instance's clock; for journal entries only
 
@@ -266,8 +267,11 @@ class Delivery:
         if step.operation is Operation.DELETE:
             return Outcome(step, Fate.DONE, at=response.server_time)
         record = record_of(response.body)
+        if step.operation is Operation.CREATE and record.get("sys_id", step.sys_id) != step.sys_id:
+            made = Step(step.operation, step.table, record["sys_id"], step.fields)
+            return Outcome(made, Fate.REFUSED, record, other_sys_id(step, record["sys_id"]), at=response.server_time)
         different = compare.differences(step, record)
-        lost = next((one for one in different if one.dropped), None)
+        lost = self._lost(step, different)
         if lost is not None:
             return Outcome(step, Fate.REFUSED, record, dropped(step, lost), different, response.server_time)
         return Outcome(step, Fate.DONE, record, None, different, response.server_time)
@@ -303,9 +307,15 @@ class Delivery:
         record = records.get(step.sys_id)
         if step.operation is Operation.DELETE:
             return Outcome(step, Fate.DONE, at=await self.instance.server_now()) if record is None else None
-        if record is None or any(one.dropped for one in compare.differences(step, record)):
+        different = compare.differences(step, record) if record is not None else ()
+        if record is None or self._lost(step, different) is not None:
             return None
-        return Outcome(step, Fate.DONE, record, None, compare.differences(step, record), traced=True)
+        return Outcome(step, Fate.DONE, record, None, different, traced=True)
+
+    def _lost(self, step: Step, different: Sequence[Difference]) -> Difference | None:
+        if self.restoring and step.operation is Operation.CREATE:
+            return None
+        return next((one for one in different if one.dropped), None)
 
     async def _trace_entry(self, step: Step) -> Outcome | None:
         ((element, text),) = step.journals
@@ -323,6 +333,7 @@ class Delivery:
     async def _fail(self, outcomes: Sequence[Outcome]) -> Report:
         """Take back what was written, newest first. A step that is unknown stays so."""
         ended = list(outcomes)
+        self.restoring = True
         for at in reversed(range(len(ended))):
             if ended[at].fate is Fate.DONE or (ended[at].fate is Fate.REFUSED and ended[at].record is not None):
                 ended[at] = await self._revert(ended[at])

@@ -47,7 +47,12 @@ def stale(step: Step, record: Record | None) -> Refusal | None:
         )
     unseen = [name for name, _ in step.fields if name not in record and name in step.before]
     if unseen:
-        return Refusal("42501", f"[ServiceNow] The account may not read `{unseen[0]}`, so it cannot be written safely.")
+        return Refusal(
+            "42501",
+            f"[ServiceNow] The account may not read `{unseen[0]}`, so it cannot be written safely.",
+            f"{step.table} {step.sys_id}. Nothing was sent.",
+            "Leave the column out, or let the account read it.",
+        )
     moved = compare.moved(step, record) if step.operation is Operation.UPDATE else _moved_version(step, record)
     if not moved:
         return None
@@ -62,6 +67,15 @@ def stale(step: Step, record: Record | None) -> Refusal | None:
 def _moved_version(step: Step, record: Record) -> tuple[str, ...]:
     held = step.before.get("sys_mod_count")
     return ("sys_mod_count",) if held and record.get("sys_mod_count", held) != held else ()
+
+
+def other_sys_id(step: Step, got: str) -> Refusal:
+    return Refusal(
+        "42501",
+        "[ServiceNow] `sys_id` was not taken: ServiceNow gave the record another one.",
+        f"{step.table}: sent {step.sys_id}, it is {got}",
+        "A rule of the instance sets it. Create records of this table there.",
+    )
 
 
 def dropped(step: Step, lost: Difference) -> Refusal:

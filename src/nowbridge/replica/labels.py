@@ -113,6 +113,17 @@ class Labeller:
         if memory.size + len(words) <= REMEMBERED:
             memory.records.setdefault(table, {"": ""}).update({key: label or key for key, label in words.items()})
 
+    async def keep(self, records: Mapping[str, Mapping[str, Mapping[str, str]]]) -> None:
+        """Store what these records, by table and sys_id, are shown as, where their table is one that others point at."""
+        displays = (await self._current()).displays
+        for table, of_table in records.items():
+            display = displays.get(table) or ""
+            words = {sys_id: record[display] or None for sys_id, record in of_table.items() if display in record}
+            if words:
+                async with self.database.transaction() as connection:
+                    await store.remember(connection, self.connection_id, table, words, now=self.clock())
+                await self.learn(table, words)
+
     async def still_current(self, connection: Connection, labels: Labels) -> bool:
         """Whether the words given out still hold, asked inside the transaction that writes them."""
         generation = await store.generation(connection, self.connection_id)

@@ -209,7 +209,7 @@ def _refused(request: Request, said: _Said) -> NowbridgeError:
         "record.refused",
         asked=request.asked,
         answered=said.text or "refused without a reason",
-        hint="The instance's rules, policies or rights forbid it; nothing was written.",
+        hint="The instance's rules, policies or rights forbid it. Of this record nothing was written.",
     )
 
 

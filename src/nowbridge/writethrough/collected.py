@@ -123,7 +123,7 @@ def _text(column: Column, value: object) -> str:
         return wire_text(column.pg_type, value)
     except ValueError as error:
         said = f"[ServiceNow] Value `{value}` is not a valid value for `{column.name}`."
-        raise Unwritable(Refusal("22000", said, str(error))) from error
+        raise Unwritable(Refusal("22000", said, f"{error}. Nothing was sent.", "Write another value.")) from error
 
 
 def _step(net: _Net) -> Step | None:

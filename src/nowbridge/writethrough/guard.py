@@ -6,6 +6,7 @@ a column that only ServiceNow sets, 54000 too many rows. docs/errors.md lists th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ SYSTEM = frozenset(
 )
 NAMED = 1_000  # records that a DETAIL lists, about 80 kB; of more it gives the number
 FEW = 10  # of those that one line names
+_SYS_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,21 @@ class Limits:
     policies: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def check(plan: Plan, tables: Mapping[str, WritableTable], limits: Limits) -> Refusal | None:
-    """The first reason not to send this plan. `tables` is the table of each record, by sys_id."""
-    return _too_many(plan, limits) or next(
-        (refusal for step in plan.steps if (refusal := _unfit(step, tables[step.sys_id])) is not None), None
-    )
+def check(
+    plan: Plan, tables: Mapping[str, WritableTable], limits: Limits, *, restoring: bool = False
+) -> Refusal | None:
+    """The first reason not to send this plan. `tables` is the table of each record, by sys_id. `restoring`: these values
+    have stood in ServiceNow, so whether they fit is not asked.
+    """
+    if (refusal := _too_many(plan, limits)) is not None:
+        return refusal
+    for step in plan.steps:
+        refusal = _unwritable(step, tables[step.sys_id])
+        if refusal is None and not restoring:
+            refusal = _unfit(step, tables[step.sys_id])
+        if refusal is not None:
+            return refusal
+    return None
 
 
 def _too_many(plan: Plan, limits: Limits) -> Refusal | None:
@@ -84,25 +96,41 @@ def _no_deletes(table: str) -> Refusal:
     )
 
 
-def _unfit(step: Step, table: WritableTable) -> Refusal | None:
-    """Why this step's values cannot be written."""
+def _unwritable(step: Step, table: WritableTable) -> Refusal | None:
+    """Which of this step's columns cannot be written, whatever the value."""
     columns = {column.key: column for column in table.columns.values()}
-    for name, text in step.fields:
+    for name, _ in step.fields:
         column = columns.get(name)
         if column is not None and column.closed:
             return _closed(name)
         if column is None or name in SYSTEM or column.read_only:
             return _read_only(name)
+    return None
+
+
+def _unfit(step: Step, table: WritableTable) -> Refusal | None:
+    """Why this step's values cannot be written."""
+    columns = {column.key: column for column in table.columns.values()}
+    for name, text in step.fields:
+        column = columns[name]
         if column.max_length is not None and len(text) > column.max_length and column.pg_type == "text":
             return Refusal(
                 "22001",
                 f"[ServiceNow] Value too long for `{column.name}`: it takes {column.max_length} characters.",
                 f"It has {len(text)}; ServiceNow would cut it. Nothing was sent.",
+                "Write a shorter text.",
             )
         if column.mandatory and not text:
             return _mandatory(column.name)
     if step.operation is not Operation.CREATE:
         return None
+    if not _SYS_ID.fullmatch(step.sys_id):  # the instance would give the record another one
+        return Refusal(
+            "22000",
+            f"[ServiceNow] Value `{step.sys_id}` is not a valid value for `sys_id`.",
+            "Nothing was sent.",
+            "Leave it out, or give 32 hexadecimal digits in small letters.",
+        )
     given = step.written
     missing = [c for c in columns.values() if c.mandatory and not c.journal and not given.get(c.key)]
     return _mandatory(missing[0].name) if missing else None
@@ -114,6 +142,7 @@ def reference_to_nothing(table: str, field: str, keys: Sequence[str]) -> Refusal
         "23503",
         f"[ServiceNow] Value `{value}` is not a valid value for `{field}`.",
         f"{table} has no such record. Nothing was sent.",
+        "Write the sys_id of a record that is there.",
     )
 
 
@@ -176,6 +205,12 @@ def overwritten(one: Outcome) -> dict[str, Any]:
     }
 
 
+def not_as_before(report: Report) -> Refusal:
+    """What an undo could not make as it was: told in the log, though it is no refusal."""
+    notices = [overwritten(one) for one in report.outcomes if one.differences]
+    return Refusal("", "", "\n".join(f"{notice['detail']}: {notice['message']}" for notice in notices))
+
+
 def _telling(report: Report) -> list[Outcome]:
     """Outcomes, those first that somebody must know of."""
     weight = {Fate.KEPT: 0, Fate.UNKNOWN: 1, Fate.REFUSED: 2, Fate.REVERTED: 3}
@@ -192,7 +227,10 @@ def _why(one: Outcome) -> str:
 
 def _read_only(name: str) -> Refusal:
     return Refusal(
-        "428C9", f"[ServiceNow] `{name}` cannot be written.", "It is read-only in ServiceNow. Nothing was sent."
+        "428C9",
+        f"[ServiceNow] `{name}` cannot be written.",
+        "It is read-only in ServiceNow. Nothing was sent.",
+        "Leave it out, or write the value that it has.",
     )
 
 
@@ -201,7 +239,7 @@ def _closed(name: str) -> Refusal:
         "428C9",
         f"[ServiceNow] `{name}` cannot be written.",
         "It was removed in ServiceNow, is left out, or is not shown to the account. Nothing was sent.",
-        "Leave it out, or write NULL. `nowbridge columns` tells how it stands.",
+        "Leave it out, or write NULL. `nowbridge schema` tells how it stands.",
     )
 
 

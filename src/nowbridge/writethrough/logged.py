@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from nowbridge.delivery.compare import Record
-from nowbridge.delivery.deliver import Outcome
+from nowbridge.delivery.deliver import Fate, Outcome, Report
 from nowbridge.model.plan import Operation, Plan, Step
 from nowbridge.store.write_log import Entry
 from nowbridge.writethrough import guard
@@ -46,6 +46,21 @@ def made_of(outcome: Sequence[Mapping[str, Any]]) -> Mapping[str, Record]:
     return made
 
 
+def renamed(report: Report, lineages: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Record]]:
+    """By table, ancestors included, and sys_id: what may show these records from now on, all of a new one and what was
+    written of another.
+    """
+    found: dict[str, dict[str, Record]] = {}
+    for one in report.outcomes:
+        if one.fate is not Fate.DONE or one.record is None:
+            continue
+        written = one.step.written
+        record = {n: t for n, t in one.record.items() if n in written or one.step.operation is Operation.CREATE}
+        for table in lineages[one.step.sys_id] if record else ():
+            found.setdefault(table, {})[one.step.sys_id] = record
+    return found
+
+
 def moved_in(outcome: Sequence[Mapping[str, Any]]) -> set[str]:
     """The records that somebody else may have changed before it was known that they were written."""
     return {one["sys_id"] for one in outcome if one.get("moved")}
@@ -64,11 +79,14 @@ def on_what_was_made(plan: Plan, made: Mapping[str, Record]) -> Plan:
 
 
 def settable(plan: Plan, holders: Mapping[str, Sequence[Place]]) -> Plan:
-    """An undo writes what can be written: what ServiceNow sets by itself is left to it."""
+    """An undo writes what can be written: what ServiceNow sets by itself is left to it, and a record that is made again
+    lacks what was removed meanwhile or is not shown.
+    """
     steps = []
     for step in plan.steps:
         columns = holders[step.sys_id][0].table.columns.values()
-        fixed = guard.SYSTEM | {column.source for column in columns if column.read_only}
+        again = step.operation is Operation.CREATE
+        fixed = guard.SYSTEM | {c.key for c in columns if c.read_only or (c.closed and again)}
         fields = tuple(pair for pair in step.fields if pair[0] not in fixed)
         base = tuple(pair for pair in step.base if pair[0] not in fixed or step.operation is Operation.DELETE)
         steps.append(Step(step.operation, step.table, step.sys_id, fields, base))

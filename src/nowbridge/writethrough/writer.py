@@ -37,7 +37,7 @@ from nowbridge.transport.budget import Purpose
 from nowbridge.transport.purpose import calling_for
 from nowbridge.writethrough import guard
 from nowbridge.writethrough.collected import Change, Unwritable, plan_of
-from nowbridge.writethrough.logged import made_of, moved_in, on_what_was_made, settable, steps_of, told
+from nowbridge.writethrough.logged import made_of, moved_in, on_what_was_made, renamed, settable, steps_of, told
 from nowbridge.writethrough.places import Place, Places
 
 MOST_ROWS = 10_000
@@ -105,8 +105,10 @@ class Writer:
         plan = Plan(tuple(_stamp(step, stamp, holders[step.sys_id][0]) for step in plan.steps)) if stamp else plan
         policies = {} if entry.mode == "undo" else {s: [p.row.sql_deletes for p in h] for s, h in holders.items()}
         limits = guard.Limits(self.most_rows, self.most_deletes, entry.confirmed, policies)
-        refusal = guard.check(plan, {s: found[0].table for s, found in holders.items()}, limits)
-        refusal = refusal or await self._missing_reference(plan, holders)
+        undoing, tables = entry.mode == "undo", {s: found[0].table for s, found in holders.items()}
+        refusal = guard.check(plan, tables, limits, restoring=undoing)
+        if refusal is None and not undoing:
+            refusal = await self._missing_reference(plan, holders)
         if entry.mode == "plan":
             return End("done", answer={"steps": _shown(plan, refusal), "rows": {}, "gone": {}, "notices": []})
         if refusal is not None:
@@ -122,7 +124,8 @@ class Writer:
         finally:
             await asyncio.wait((learning,))
         learning.result()
-        return await self._answer(changes, report, holders)
+        end = await self._answer(changes, report, holders)
+        return replace(end, refusal=guard.not_as_before(report)) if undoing and end.state == "done" else end
 
     async def _learn_words(self, plan: Plan, holders: Mapping[str, Sequence[Place]]) -> None:
         """While ServiceNow works: the words for what these records point at here, which is mostly what they will point at
@@ -162,7 +165,7 @@ class Writer:
             wanted = (name for place in holders[step.sys_id] for name in place.fetched)
             return tuple(dict.fromkeys(wanted))
 
-        return Delivery(self.instance, self.manner, fields, partial(self.keeps, entry))
+        return Delivery(self.instance, self.manner, fields, partial(self.keeps, entry), entry.mode == "undo")
 
     # -- what nobody waits for any more ----------------------------------------------------------------------------
 
@@ -210,6 +213,7 @@ class Writer:
         else has taken back meanwhile.
         """
         ended = []
+        delivery.restoring = True
         for one in reversed(done):
             back = inverse(one)
             if back is None:
@@ -307,6 +311,8 @@ class Writer:
         if all(one.fate is Fate.NOT_SENT for one in report.outcomes) and report.outcomes:
             return End("abandoned")
         latest = {one.step.sys_id: one for one in report.outcomes}
+        with suppress(Retry):  # else the replica learns them with the next poll
+            await self.labeller.keep(renamed(report, {s: found[0].table.lineage for s, found in holders.items()}))
         written: dict[str, dict[int, list[Record]]] = {"rows": {}, "rows_beside": {}}
         gone: dict[str, dict[str, list[dict[str, Any]]]] = {"gone": {}, "gone_beside": {}}
         records = {(c.table_id, c.sys_id): {n: v[0] for n, v in c.values.items()} for c in changes}

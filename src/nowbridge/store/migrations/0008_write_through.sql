@@ -163,6 +163,7 @@ CREATE FUNCTION nowbridge.abandon_write(p_id bigint) RETURNS text
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp AS
     'UPDATE nowbridge.write_log SET client_gone = true,
             ended_at = CASE WHEN state IN (''new'', ''taken'') THEN clock_timestamp() ELSE ended_at END,
+            settled = CASE WHEN state IN (''new'', ''taken'') THEN ''nothing'' ELSE settled END,
             state = CASE WHEN state IN (''new'', ''taken'') THEN ''abandoned'' ELSE state END
       WHERE id = p_id RETURNING state';
 
@@ -325,7 +326,8 @@ BEGIN
         RETURN (v_said->'answer') || jsonb_build_object('write', v_id);
     ELSIF v_state = 'refused' THEN
         RAISE EXCEPTION USING ERRCODE = v_said->>'sqlstate', MESSAGE = v_said->>'message',
-            DETAIL = coalesce(v_said->>'detail', ''), HINT = coalesce(v_said->>'hint', '');
+            DETAIL = coalesce(v_said->>'detail', 'ServiceNow gave no reason.'),
+            HINT = coalesce(v_said->>'hint', 'See `nowbridge writes` and the log of the instance.');
     ELSIF v_state IN ('abandoned', 'new', 'taken') THEN
         RAISE EXCEPTION '[ServiceNow] %; nothing was sent.', v_why USING ERRCODE = '57014',
             HINT = 'Is a worker running? `nowbridge status` tells.';
