@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import psycopg
 import pytest
 
+from nowbridge.delivery.deliver import Delivery, Fate, Manner
+from nowbridge.model.plan import Operation, Plan, Step
 from tests.writethrough.conftest import USER, Writing
 
 
@@ -19,6 +21,8 @@ async def refused(writing: Writing, statement: str, sqlstate: str) -> psycopg.Er
     assert raised.value.sqlstate == sqlstate
     assert raised.value.diag.message_primary is not None
     assert raised.value.diag.message_primary.startswith("[ServiceNow] ")
+    assert raised.value.diag.message_hint, "what to do"
+    assert raised.value.diag.message_detail != ""
     now = writing.everything()
     assert [{name: row.get(name, "") for name in held} for row, held in zip(now, before, strict=True)] == before
     assert await writing.rows() == held
@@ -41,6 +45,28 @@ async def refused(writing: Writing, statement: str, sqlstate: str) -> psycopg.Er
 )
 async def test_a_value_that_does_not_fit_is_refused(writing: Writing, assignment: str, sqlstate: str) -> None:
     await refused(writing, f"UPDATE incident SET {assignment} WHERE number = 'INC0000001'", sqlstate)
+
+
+@pytest.mark.parametrize("sys_id", ["a" * 31, "A" * 32, "z" * 32, "a" * 40, "a,b", "../x"])
+async def test_a_new_record_takes_a_sys_id_that_servicenow_takes(writing: Writing, sys_id: str) -> None:
+    """Any other one it would replace by its own: then there were two records, one here and one there."""
+    error = await refused(writing, f"INSERT INTO incident (sys_id) VALUES ('{sys_id}')", "22000")
+    assert "is not a valid value for `sys_id`" in str(error)
+
+
+async def test_a_record_that_servicenow_makes_under_another_sys_id_is_taken_back(writing: Writing) -> None:
+    """Which the twin does where ours is too long."""
+
+    async def begin() -> bool:
+        return True
+
+    step = Step(Operation.CREATE, "incident", "f" * 40, (("short_description", "new"),))
+    delivery = Delivery(writing.writer.instance, Manner(), lambda _: ("sys_id", "sys_mod_count", "short_description"))
+    report = await delivery.run(Plan((step,)), begin)
+    assert report.refusal is not None
+    assert "ServiceNow gave the record another one" in report.refusal.message
+    assert [one.fate for one in report.outcomes] == [Fate.REFUSED]
+    assert writing.texts() == {"no 0", "no 1", "no 2"}
 
 
 async def test_what_only_servicenow_sets_cannot_be_changed(writing: Writing) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from nowbridge.writethrough.enable import enable_writes
 from tests.writethrough.conftest import Writing
 
 pytestmark = pytest.mark.req("Q26", "Q46", "Q47")
@@ -29,6 +30,21 @@ async def test_an_insert_makes_a_record_and_its_computed_columns_are_there_after
     there = writing.incident(sys_id)
     assert row == (there["number"], "1 - Critical", 0, True)
     assert there["short_description"] == "new"
+
+
+async def test_a_record_goes_by_its_name_as_soon_as_it_was_written(writing: Writing) -> None:
+    await writing.bench.load("sys_user")
+    await enable_writes(writing.bench.database, writing.bench.replica.instance, writing.bench.connection_id)
+    async with await writing.connect() as client:
+        for name, statement in (
+            ("New Name", "INSERT INTO sys_user (user_name, name) VALUES ('new', 'New Name')"),
+            ("Other Name", "UPDATE sys_user SET name = 'Other Name' WHERE name = 'New Name'"),
+        ):
+            await client.execute(statement)
+            await client.execute("UPDATE incident SET caller_id = %s WHERE number = 'INC0000001'", (name,))
+            row = await (await client.execute("SELECT caller_id FROM incident WHERE number = 'INC0000001'")).fetchone()
+            assert row == (name,)
+            await client.execute("UPDATE incident SET caller_id = NULL WHERE number = 'INC0000001'")
 
 
 async def test_a_delete_deletes_the_record(writing: Writing) -> None:

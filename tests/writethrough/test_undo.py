@@ -75,6 +75,22 @@ async def test_what_has_moved_since_stays_with_all_that_was_written_beside_it(wr
     assert writing.everything() == there
 
 
+async def test_a_deleted_record_is_made_again_with_all_that_servicenow_takes(writing: Writing) -> None:
+    """It pointed at nothing, which does not hinder it; a column that a rule empties in new records is told."""
+    writing.change_in_servicenow(writing.ids[1], caller_id="d" * 32, description="long")
+    await writing.bench.catch_up()
+    writing.rule("if (current.isNewRecord()) current.description = '';")
+    number = await write(writing, "DELETE FROM incident WHERE number = 'INC0000001'")
+    assert await undo(writing, number) == ("done", None)
+    again = writing.incident(writing.ids[1])
+    assert (again["short_description"], again["caller_id"], again.get("description", "")) == ("no 1", "d" * 32, "")
+    held = await writing.bench.rows("SELECT caller_id__value FROM incident WHERE number = 'INC0000001'")
+    assert held == [("d" * 32,)]
+    ((told,),) = await writing.bench.rows(f"SELECT detail FROM nowbridge.write_log WHERE undoes = {number}")
+    assert f"{writing.ids[1]}: [ServiceNow]" in told
+    assert "`description` is ``, sent was `long`" in told
+
+
 async def test_a_record_that_is_there_again_is_not_made_anew(writing: Writing) -> None:
     number = await write(writing, "DELETE FROM incident WHERE number = 'INC0000001'")
     writing.bench.twin.instance.load("incident", [{"sys_id": writing.ids[1], "short_description": "there again"}])
