@@ -81,6 +81,15 @@ def test_a_file_that_is_not_the_last_part_is_refused(talk: Talk, incident: str) 
         ('Content-Disposition: form-data; name="table_sys_id"', incident.encode()),
     )
     assert talk.call("POST", "/api/now/attachment/upload", body, headers).status == 400
+    two, headers = form(
+        ('Content-Disposition: form-data; name="table_name"', b"incident"),
+        ('Content-Disposition: form-data; name="table_sys_id"', incident.encode()),
+        ('Content-Disposition: form-data; name="f"; filename="a.bin"', b"x"),
+        ('Content-Disposition: form-data; name="g"; filename="b.bin"', b"y"),
+    )
+    refused = talk.call("POST", "/api/now/attachment/upload", two, headers)
+    assert refused.error[::2] == (400, "The file must be the last part of the request")
+    assert talk.get("attachment").result == []
 
 
 @pytest.mark.parametrize(

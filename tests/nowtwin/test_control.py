@@ -120,7 +120,8 @@ def test_latency_is_per_request_and_per_record_and_requests_overlap(talk: Talk) 
     times = [call["finished"] - call["started"] for call in journal["calls"]]
     assert min(times) >= 0.25
     assert journal["in_flight_max"] >= 2
-    assert max(call["finished"] for call in journal["calls"]) - min(c["started"] for c in journal["calls"]) < 0.9
+    span = max(call["finished"] for call in journal["calls"]) - min(call["started"] for call in journal["calls"])
+    assert span < sum(times)
 
 
 def test_the_journal_of_calls_tells_what_was_asked_and_no_secrets(talk: Talk) -> None:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nowtwin.behaviour.switches import Switches
+from nowtwin.limits.documented import documented_limits
 from tests.nowtwin.talk import Reply, Talk, basic
 
 pytestmark = pytest.mark.behaviour(
@@ -32,6 +33,18 @@ def _slow(talk: Talk, seconds: float = 0.5) -> None:
 def _role(talk: Talk, name: str) -> str:
     sys_id: str = talk.rows("sys_user_role", f"name={name}")[0]["sys_id"]
     return sys_id
+
+
+@pytest.mark.behaviour("1.7, 5, 10", evidence="documentation: c_DefaultQuotaRules.md, KB0635398, KB0747638")
+def test_the_numbers_of_a_served_twin_are_the_documented_ones(talk: Talk) -> None:
+    talk.instance.switches = documented_limits(Switches())
+    numbers = {
+        "api_semaphore": 4, "api_queue": 50, "page_semaphore": 16, "page_queue": 150, "session_queue": 10,
+        "quota_seconds": 60, "batch_seconds": 30, "page_quota_seconds": 298, "rate_limit_commit_seconds": 30,
+        "url_limit": 8192, "body_limit": 10 * 1024 * 1024, "batch_output_limit": 10 * 1024 * 1024,
+    }  # fmt: skip
+    switches = talk.control("GET", "switches")
+    assert {name: switches[name] for name in numbers} == numbers
 
 
 # -- semaphores and sessions ---------------------------------------------------------------------------------------

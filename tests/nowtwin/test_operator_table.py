@@ -71,7 +71,11 @@ TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         (f"caller_idDYNAMIC{'0' * 32}", EVERYTHING),
     ),
     "IN_HIERARCHY": ((f"caller_id.departmentIN_HIERARCHYx@{DEPARTMENT}", "p"),),
-    "IN_HIERARCHY_DYNAMIC": ((f"caller_id.managerIN_HIERARCHY_DYNAMICx@{ME}", EVERYTHING),),
+    "IN_HIERARCHY_DYNAMIC": (
+        (f"assignment_groupIN_HIERARCHY_DYNAMICx@{ME}", "p"),
+        (f"caller_id.departmentIN_HIERARCHY_DYNAMICx@{DEPARTMENT}", "p"),
+        (f"caller_id.managerIN_HIERARCHY_DYNAMICx@{ME}", EVERYTHING),
+    ),
     "INSTANCEOF": (("sys_class_nameINSTANCEOFtask", "pqr"), ("sys_class_nameINSTANCEOFproblem", "")),
     "VALCHANGES": (("priorityVALCHANGES", EVERYTHING),),
     "CHANGESFROM": (("priorityCHANGESFROM1", EVERYTHING),),
@@ -105,7 +109,7 @@ def filled(talk: Talk) -> Talk:
     load(
         "sys_user", [{"sys_id": ADMIN_ID, "user_name": "admin", "name": "System Administrator", "department": "e" * 32}]
     )
-    load("sys_user_group", [{"sys_id": GROUP, "name": "mine"}])
+    load("sys_user_group", [{"sys_id": GROUP, "name": "mine", "parent": ADMIN_ID}])
     load("sys_user_grmember", [{"user": ADMIN_ID, "group": GROUP}])
     load("label", [{"sys_id": LABEL, "name": "hot"}])
     rows = [

@@ -199,6 +199,15 @@ def test_aggregates(rows: Talk) -> None:
     assert evaluated(rows, function(body)) == "5 11 PRB0001 2.2 false false=2 true=3 2:2 3:2"
 
 
+def test_the_largest_value_and_groups_in_the_order_of_an_aggregate(rows: Talk) -> None:
+    body = """var out = []; var ga = new GlideAggregate('problem'); ga.addAggregate('MAX', 'number'); ga.query(); ga.next();
+        out.push(ga.getAggregate('MAX', 'number'));
+        var by = new GlideAggregate('problem'); by.addQuery('number', '!=', 'PRB0002'); by.addAggregate('COUNT');
+        by.groupBy('impact'); by.orderByAggregate('COUNT'); by.query(); by.next(); out.push(by.impact + ':' + by.getAggregate('COUNT'));
+        return out.join(' ');"""
+    assert evaluated(rows, function(body)) == "PRB0005 2:2"
+
+
 @pytest.mark.parametrize(
     ("expression", "text"),
     [

@@ -112,6 +112,7 @@ def test_the_hardware_path_of_the_guide_has_what_it_needs(guarded: Talk) -> None
     assert hector.rows("sys_dictionary", "name=cmdb_ci", sysparm_limit=1) != []
 
 
+@pytest.mark.req("I26")
 def test_the_application_path_of_the_guide_with_a_role_of_the_application(guarded: Talk) -> None:
     """I26 to I29: an application's own role stands beside the shipped ones."""
     made = guarded.post("sys_user_role", {"name": "x_app.api_user"}).result["sys_id"]

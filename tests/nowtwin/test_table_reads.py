@@ -3,7 +3,7 @@
 import gzip
 import json
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -154,6 +154,19 @@ def test_the_link_header_leads_through_the_pages_and_vanishes_on_a_single_one(ta
     assert seen == sorted({f"{n:032x}" for n in range(25)})
     assert "link" not in talk.get("table/incident", sysparm_limit=25).headers
     assert "link" not in talk.get("table/incident", sysparm_limit=5, sysparm_suppress_pagination_header="true").headers
+
+
+@pytest.mark.behaviour("1.4", evidence="documentation: c_TableAPI.md")
+def test_a_middle_page_links_to_the_first_the_last_and_its_neighbours(talk: Talk) -> None:
+    _incidents(talk, 25)
+    reply = talk.get("table/incident", sysparm_query="ORDERBYsys_id", sysparm_limit=4, sysparm_offset=8)
+    links = {rel: url for url, rel in re.findall(r'<([^>]*)>;rel="(\w+)"', reply.headers["link"])}
+    asked = {rel: dict(parse_qsl(urlsplit(url).query)) for rel, url in links.items()}
+    kept = {"sysparm_query": "ORDERBYsys_id", "sysparm_limit": "4"}
+    offsets = {"first": "0", "prev": "4", "next": "12", "last": "24"}
+    assert asked == {rel: kept | {"sysparm_offset": offset} for rel, offset in offsets.items()}
+    assert {url.partition("?")[0] for url in links.values()} == {f"{talk.url}/api/now/table/incident"}
+    assert len(talk.call("GET", links["last"].removeprefix(talk.url)).result) == 1
 
 
 @pytest.mark.behaviour("1.2", evidence="assumption: the exact effect on the headers", switch="no_count_drops_total")

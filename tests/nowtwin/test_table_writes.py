@@ -174,6 +174,8 @@ def test_journals_read_empty_and_stand_in_sys_journal_field(talk: Talk) -> None:
         {"element": "comments", "value": "hello", "name": "incident"},
         {"element": "work_notes", "value": "second", "name": "incident"},
     ]
+    talk.instance.load("incident", [{"sys_id": "5" * 32, "work_notes": "stored in the column, as exports have it"}])
+    assert talk.get(f"table/incident/{'5' * 32}").result["work_notes"] == ""
 
 
 @pytest.mark.behaviour("1.2", evidence="documentation: c_TableAPI.md")
