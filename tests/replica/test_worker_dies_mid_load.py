@@ -157,6 +157,27 @@ async def test_a_paused_worker_that_wakes_up_changes_nothing(bench: Bench) -> No
     assert await bench.rows("SELECT count(*) FROM incident") == [(40,)]
 
 
+@pytest.mark.trap("31")
+async def test_a_paused_worker_that_wakes_up_moves_no_cursor_while_its_heir_is_at_work(bench: Bench) -> None:
+    bench.make_incidents(40)
+    await bench.add("incident")
+    await bench.replica.prepare()
+    heir = Holder("worker-2", HOLDER.lease)
+    progress = ShardProgress(position={"after": "nowhere"}, rows=1, hidden=0, calls=1, done=False)
+    async with bench.database.transaction() as connection:
+        stale = await leases.claim_shard(connection, bench.connection_id, HOLDER, now=bench.now())
+        assert stale is not None
+        bench.now.pass_(seconds=31)
+        taken = await leases.claim_shard(connection, bench.connection_id, heir, now=bench.now())
+        assert taken is not None
+        assert taken.id == stale.id
+        with pytest.raises(LostLease):
+            await leases.advance_shard(connection, stale, HOLDER, progress, now=bench.now())
+        await leases.release_shard(connection, stale)
+    shard = "SELECT position, rows, owner FROM nowbridge.shard WHERE id = (SELECT min(id) FROM nowbridge.shard)"
+    assert await bench.rows(shard) == [(None, 0, "worker-2")]
+
+
 async def test_a_claim_that_its_worker_renews_outlasts_its_lease(bench: Bench) -> None:
     """A page of a slow instance may take longer than a lease; what was taken over meanwhile is not won back."""
     bench.make_incidents(40)

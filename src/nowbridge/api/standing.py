@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 
-from nowbridge.api.wording import ago, error_line
+from nowbridge.api.wording import ago, count, error_line
 from nowbridge.store import budget, columns, compare, connections, loss, tables, watches, workers
 from nowbridge.store.budget import BudgetStatus
 from nowbridge.store.columns import ColumnStatus, ContractStatus
@@ -105,6 +105,22 @@ def rows_per_second(table: TableStatus, at: datetime) -> float | None:
         return None
     seconds = ((table.backfilled_at or at) - table.started_at).total_seconds()
     return table.loaded / seconds if seconds > 0 else None
+
+
+def seconds_left(table: TableStatus, at: datetime) -> float | None:
+    """How long the first load will still take at its speed so far. None when that is not known yet, or it is over."""
+    speed = rows_per_second(table, at)
+    if table.phase == "live" or table.paused_at or not speed or table.total_count is None:
+        return None
+    return max(0, table.total_count - table.hidden - table.loaded) / speed
+
+
+def total_words(table: TableStatus, at: datetime) -> str:
+    """Of how many rows the first load is, and how long it will still take; "" when it is over."""
+    if table.phase == "live":
+        return ""
+    left = seconds_left(table, at)
+    return count(table.total_count) + ("" if left is None else f", {ago(timedelta(seconds=left))} left")
 
 
 def load_seconds(tables: tuple[TableStatus, ...]) -> float | None:
@@ -255,6 +271,7 @@ def _table_as_json(table: TableStatus, at: datetime) -> dict[str, object]:
         "total": table.total_count,
         "hidden": table.hidden,
         "rows_per_second": round(speed, 1) if speed else None,
+        "seconds_left": None if (left := seconds_left(table, at)) is None else round(left, 1),
         "age_seconds": age_of(table, at),
         "proven_to": table.proven_to,
         "changes": table.changes,

@@ -49,7 +49,7 @@ def as_table(standing: Standing) -> Table:
             name_of(table),
             Text("paused", "yellow") if table.paused_at else Text(table.phase, _PHASES.get(table.phase, "")),
             ("~" if table.estimated else "") + screen.count(table.rows),
-            screen.count(table.total_count) if table.phase != "live" else "",
+            standings.total_words(table, standing.at),
             Text(screen.count(table.hidden), "yellow") if table.hidden else "0",
             f"{speed:,.0f}" if speed else "-",
             screen.ago(age_of(table, standing.at)),

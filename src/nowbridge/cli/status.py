@@ -36,7 +36,7 @@ def status(
     `fresh` is the age of the last proven state: every change that is older is in the replica. `hidden` counts rows
     that ServiceNow has and does not show to the account. `rows` with a ~ is Postgres' estimate, as to count a large table would read
     all of it. `proof` is the last result of `nowbridge verify`, which workers
-    also run by themselves. `calls/day` are the calls about the table in the last 24 hours, by all workers. With --watch and --json, one object a line.
+    also run by themselves. `of` is the number of rows that a first load is to bring, and how long it will still take at its speed so far. `calls/day` are the calls about the table in the last 24 hours, by all workers. With --watch and --json, one object a line.
     """
     settings = settings_of(context)
     if storage and watch:

@@ -35,7 +35,9 @@ def _row(standing: Standing, place: int) -> tuple[Child, ...]:
     return (
         tag("b", standings.name_of(one)),
         chip(state, "good" if state == "live" else "soft"),
-        ("~" if one.estimated else "") + count(one.rows) + (f" of {count(one.total_count)}" if state != "live" else ""),
+        ("~" if one.estimated else "")
+        + count(one.rows)
+        + (f" of {total}" if (total := standings.total_words(one, standing.at)) else ""),
         count(one.hidden),
         ago(standings.age_of(one, standing.at)),
         count(one.changes),
