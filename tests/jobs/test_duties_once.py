@@ -19,6 +19,16 @@ async def test_of_workers_that_look_at_once_one_does_each_duty(bench: Bench) -> 
     assert await done_by(workers) == []
 
 
+async def test_one_duty_of_a_table_is_under_way_at_a_time(bench: Bench) -> None:
+    bench.make_incidents(2)
+    await bench.load("incident")
+    workers = [bench.replica, *(bench.open_replica(f"worker-{number}") for number in range(2, 7))]
+    for _ in range(3):
+        bench.now.pass_(days=2)
+        claims = await asyncio.gather(*(worker.upkeep.claim() for worker in workers))
+        assert sum(claim is not None for claim in claims) == 1
+
+
 async def done_by(workers: list[Replica]) -> list[str]:
     """What is done by all of them at once until nothing is due, by kind."""
     done: list[str] = []

@@ -55,6 +55,7 @@ async def plan(connection: Connection, connection_id: int, rhythms: list[Rhythm]
 
 async def claim(connection: Connection, connection_id: int, holder: Holder, *, now: datetime) -> DutyLease | None:
     """The connection's longest due duty that nobody's standing lease covers. One duty of a table at a time."""
+    await _one_after_the_other(connection)
     cursor = await connection.execute(
         "UPDATE nowbridge.duty SET epoch = epoch + 1, owner = %(owner)s, lease_until = %(until)s"
         " WHERE (table_id, kind) = (SELECT d.table_id, d.kind FROM nowbridge.duty d"
@@ -79,6 +80,7 @@ async def claim_for(
         "INSERT INTO nowbridge.duty (table_id, kind, next_at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
         (table_id, kind, now),
     )
+    await _one_after_the_other(connection)
     cursor = await connection.execute(
         "UPDATE nowbridge.duty SET epoch = epoch + 1, owner = %(owner)s, lease_until = %(until)s"
         " WHERE (table_id, kind) = (SELECT d.table_id, d.kind FROM nowbridge.duty d"
@@ -90,6 +92,11 @@ async def claim_for(
     )
     row = await cursor.fetchone()
     return DutyLease(*row) if row else None
+
+
+async def _one_after_the_other(connection: Connection) -> None:
+    """Of two that claim at once each would miss the other's claim, and take another duty of the same table."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('nowbridge.duty', 0))")
 
 
 async def require(connection: Connection, lease: DutyLease) -> None:
