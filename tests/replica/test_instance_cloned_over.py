@@ -86,6 +86,20 @@ async def test_a_worker_stops_before_it_changes_anything_and_adopting_goes_on(be
     assert (await bench.verify("incident")).equal
 
 
+async def test_no_first_load_is_taken_up_while_the_connection_is_stopped(bench: Bench) -> None:
+    bench.make_incidents(5)
+    await bench.add("incident")
+    await bench.replica.prepare()
+    async with bench.database.transaction() as connection:
+        await connection.execute("UPDATE nowbridge.connection SET stopped = %s", ('{"reason": "clone", "found": "x"}',))
+    assert not await bench.replica.load_next_shard()
+    assert await bench.rows("SELECT count(*) FROM incident") == [(0,)]
+    async with bench.database.transaction() as connection:
+        await connections.go_on(connection, bench.connection_id)
+    await bench.load_shards()
+    assert await bench.rows("SELECT count(*) FROM incident") == [(5,)]
+
+
 async def test_a_load_that_was_under_way_begins_anew(bench: Bench) -> None:
     bench.make_incidents(400)
     bench.twin.instance.insert("problem", {"short_description": "draws an id"}, user="admin")
