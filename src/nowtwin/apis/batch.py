@@ -2,13 +2,14 @@
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from time import monotonic
 
 import msgspec
 
+from nowtwin.apis import batch_parts
 from nowtwin.behaviour.faults import FaultRule, Target
 from nowtwin.errors import Refused
 from nowtwin.http.messages import Answer, Request, json_answer, query_pairs, refusal
@@ -75,7 +76,16 @@ def run_batch(instance: Instance, request: Request, dispatch: Dispatch) -> Answe
         "serviced_requests": serviced,
         "unserviced_requests": unserviced,
     }
-    return replace(json_answer(200, body, rows=rows), seconds=min(spent, float(instance.switches.batch_seconds)))
+    done = _formed(instance, request, body)
+    return replace(done, rows=rows, seconds=min(spent, float(instance.switches.batch_seconds)))
+
+
+def _formed(instance: Instance, request: Request, body: Mapping[str, object]) -> Answer:
+    """In JSON, or in parts for who asks for `multipart/mixed`."""
+    if not batch_parts.wanted(request.headers.get("accept", "")):
+        return json_answer(200, body)
+    content, kind = batch_parts.in_parts(body, as_http=instance.switches.batch_parts_as_http)
+    return Answer(200, content, content_type=kind)
 
 
 def _most_in(instance: Instance) -> float:

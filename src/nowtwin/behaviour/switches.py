@@ -232,6 +232,9 @@ class Switches:
     """The largest or smallest date-time of the Aggregate API ends in `.0`, as a database driver prints it (4)."""
     batch_answers_in_order: bool = True
     """A batch answers its requests in the order in which they came; otherwise in the opposite one (5)."""
+    batch_parts_as_http: bool = True
+    """Parts of a batch's `multipart/mixed` answer are HTTP responses; otherwise the entries of the JSON answer (5: no source
+    shows the form)."""
     impersonation_session_route: bool = True
     """`GET /api/now/sg/impersonation/session` says who the caller is (6.6)."""
     oauth_invalid_grant: bool = False

@@ -29,11 +29,12 @@ def wanted(accept: str) -> bool:
     for part in accept.split(","):
         kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
         if kind in _XML_TYPES or kind in {"application/json", "text/json", "*/*", "application/*"}:
-            ranked.append((_quality(parameters), kind in _XML_TYPES))
+            ranked.append((quality(parameters), kind in _XML_TYPES))
     return bool(ranked) and max(ranked, key=lambda entry: entry[0])[1]
 
 
-def _quality(parameters: list[str]) -> float:
+def quality(parameters: list[str]) -> float:
+    """How much a kind of an Accept header is wanted, from what stands behind it."""
     for parameter in parameters:
         if re.fullmatch(r"q=[01](\.\d*)?", parameter):
             return float(parameter[2:])

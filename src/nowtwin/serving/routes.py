@@ -25,6 +25,7 @@ from nowtwin.apis import (
     table,
     tiny_url,
 )
+from nowtwin.apis.batch_parts import MULTIPART
 from nowtwin.behaviour import nodes
 from nowtwin.errors import Refused
 from nowtwin.http import xml as xml_format
@@ -36,7 +37,7 @@ from nowtwin.permission.web_services import require_api, require_web_access
 Handler = Callable[[Instance, Request, "re.Match[str]"], Answer]
 TABLE = re.compile(r"/api/now(?:/(?P<version>v1|v2))?/table/(?P<table>[^/]+)(?:/(?P<sys_id>[^/]+))?/?")
 _STATS = re.compile(r"/api/now(?:/v1)?/stats/(?P<table>[^/]+)/?")
-_BATCH = re.compile(r"/api/now(?:/v1)?/batch/?")
+_BATCH = re.compile(r"/api/now(?:/v\d)?/batch/?")
 _CURRENT_USER = re.compile(r"/api/now(?:/v\d)?/ui/user/current_user")
 _VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
@@ -122,7 +123,8 @@ def _overridden(request: Request) -> Request:
 
 def _refuse_accept(request: Request) -> None:
     accept = request.headers.get("accept", "*/*")
-    if not any(kind in accept for kind in ("*/*", "application/*", "json", "/xml")):
+    kinds = ("*/*", "application/*", "json", "/xml", *((MULTIPART,) if _BATCH.fullmatch(request.path) else ()))
+    if not any(kind in accept for kind in kinds):
         raise Refused(406, "Not acceptable", f"Cannot produce any of the accepted content types: {accept}")
 
 
