@@ -127,7 +127,9 @@ class Instance:
         self.nodes = Nodes()
         self.calls = Calls()
         self.faults = Faults(self.seed)
-        self.reader = Reader(self.dictionary, self.storage, self.scripts.access.passing)
+        self.reader = Reader(
+            self.dictionary, self.storage, self.scripts.access.passing, self.scripts.calculations.texts
+        )
         self.records = Records(self.dictionary, self.storage, self.clock, self.random, self._note)
         self.raw_rows = RawRows(self.dictionary, self.storage, self.clock, self.records.new_id)
         self.records.rules = self.scripts

@@ -12,6 +12,7 @@ from nowtwin.accounts.users import User
 from nowtwin.errors import Refused
 from nowtwin.query.parse import Condition, Query, RelatedList, Term
 from nowtwin.schema.dictionary import Dictionary
+from nowtwin.schema.function_fields import fields_of
 from nowtwin.schema.views import View, place_of
 
 _MATCH = frozenset({"=", "!=", "IN", "NOT IN", "SAMEAS", "NSAMEAS", "ANYTHING", "EMPTYSTRING", "ISEMPTY", "ISNOTEMPTY"})
@@ -151,27 +152,52 @@ class Access:
     # -- columns -----------------------------------------------------------------------------------------------
 
     def hidden_columns(self, user: User, table: str) -> frozenset[str]:
-        """Columns that are absent from every record of this user's answers."""
+        """Columns that are absent from every record of this user's answers, with the function fields made of them."""
+        hidden = self._ruled_columns(user, table)
+        made = {
+            element
+            for element, paths in self._functions(table)
+            if not all(self._sees(user, table, path, self._ruled_columns) for path in paths)
+        }
+        return hidden | made
+
+    def _functions(self, table: str) -> Iterable[tuple[str, tuple[str, ...]]]:
+        """The function fields of a table with what they are made of, on which access to them depends as well."""
+        for column in self._dictionary.derived_columns(table):
+            if column.function:
+                yield column.element, fields_of(column.function)
+
+    def _ruled_columns(self, user: User, table: str) -> frozenset[str]:
         rules = (rule for rule in self._rules_for(user) if rule.elements and self._related(rule.table, table))
         hidden = {element for rule in rules for element in rule.elements}
         if self._enforced():
             hidden |= {e for e in self._guarded(table, "read") if self._field(user, table, e, "read").never}
         view = self._dictionary.view(table)
         for member in view.tables if view else ():
-            hidden |= {f"{member.prefix}_{element}" for element in self.hidden_columns(user, member.table)}
+            hidden |= {f"{member.prefix}_{element}" for element in self._ruled_columns(user, member.table)}
         return frozenset(hidden)
 
     def conditional_columns(self, user: User, table: str) -> dict[str, tuple[Check, ...]]:
-        """Columns that are absent from some records, with what says from which."""
+        """Columns that are absent from some records, with what says from which; for function fields that of the columns
+        they are made of too.
+        """
         if not self._enforced():
             return {}
+        found = self._conditional(user, table)
+        for element, paths in self._functions(table):
+            made = [check for path in paths for check in self._checks(user, table, path, self._conditional)]
+            if made:
+                found[element] = (*found.get(element, ()), *made)
+        return found
+
+    def _conditional(self, user: User, table: str) -> dict[str, tuple[Check, ...]]:
         verdicts = {e: self._field(user, table, e, "read") for e in self._guarded(table, "read")}
         found: dict[str, tuple[Check, ...]] = {
             e: (Check("", table, v),) for e, v in verdicts.items() if not v.never and not v.always
         }
         view = self._dictionary.view(table)
         for member in view.tables if view else ():
-            for element, checks in self.conditional_columns(user, member.table).items():
+            for element, checks in self._conditional(user, member.table).items():
                 placed = (replace(check, place=place_of(member.prefix)) for check in checks)
                 found[f"{member.prefix}_{element}"] = (*found.get(f"{member.prefix}_{element}", ()), *placed)
         return found
@@ -180,6 +206,11 @@ class Access:
         """What the records on the way of a dotted path must pass before the column at its end is shown: the conditions
         and scripts of rules for each record and for the column that is looked at.
         """
+        return self._checks(user, table, path, self.conditional_columns)
+
+    def _checks(
+        self, user: User, table: str, path: str, conditional: Callable[[User, str], dict[str, tuple[Check, ...]]]
+    ) -> tuple[Check, ...]:
         checks: list[Check] = []
         steps = path.split(".")
         here: str | None = table
@@ -189,7 +220,7 @@ class Access:
             walked = ".".join(steps[:at])
             veils = tuple(replace(veil, place=walked) for veil in self.hidden_rows(user, here)) if at else ()
             checks += [Check(walked, here, veils=veils)] if veils else []
-            of_column = self.conditional_columns(user, here).get(step, ())
+            of_column = conditional(user, here).get(step, ())
             checks += of_column if not at else [replace(check, place=walked) for check in of_column]
             column = self._dictionary.column(here, step)
             here = column.reference if column else None
@@ -199,13 +230,16 @@ class Access:
         """Whether every step of a dotted path may be read, as far as roles say: the columns, and the tables behind
         references.
         """
+        return self._sees(user, table, path, self.hidden_columns)
+
+    def _sees(self, user: User, table: str, path: str, hidden: Callable[[User, str], frozenset[str]]) -> bool:
         place: str | None = table
         for at, step in enumerate(path.split(".")):
             if place is None or place not in self._dictionary.tables:
                 return True
             if at and self.verdict(user, place, "read").never:
                 return False
-            if step in self.hidden_columns(user, place):
+            if step in hidden(user, place):
                 return False
             column = self._dictionary.column(place, step)
             place = column.reference if column else None

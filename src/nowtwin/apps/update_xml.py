@@ -144,6 +144,9 @@ def _column(table: str, element: ET.Element) -> dict[str, Any]:
         "dependent": element.get("dependent") or None,
         "unique": _truth(element, "unique"),
         "active": _truth(element, "active"),
+        "function_definition": element.get("function_definition") or None,
+        "virtual": _truth(element, "virtual"),
+        "calculation": element.get("calculation") or None,
     }
 
 

@@ -188,6 +188,9 @@ class Switches:
     """Dollars from which a catalog request waits for an approval, as in the stock workflow (11.1)."""
     catalog_makes_task: bool = True
     """An approved requested item without an execution plan gets one catalog task (11.1)."""
+    calculated_columns_stored: bool = True
+    """Calculated columns (`sys_dictionary.virtual`) read as they were when their record was saved; otherwise their script
+    runs whenever they are read, filters and sorting still going by what is stored (3.1)."""
     empty_choice_displays_null: bool = True
     """An empty string choice displays as null, otherwise as an empty text (1.3)."""
     unknown_column_refused: bool = False

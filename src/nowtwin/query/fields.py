@@ -4,6 +4,7 @@ view is read as a subquery.
 
 from dataclasses import dataclass
 
+from nowtwin.query.functions import function_sql
 from nowtwin.query.relations import NOTHING, class_condition, column_sql, relation
 from nowtwin.query.view_joins import ViewJoins
 from nowtwin.schema.dictionary import METADATA_ROOT, Column, Dictionary
@@ -61,12 +62,28 @@ class Source:
 
     def field(self, path: str) -> Field | None:
         """The column at the end of a dotted path, or None where a part of the path does not exist."""
+        found = self._found(path)
+        if found is None:
+            return None
+        place, column = found
+        if column.function:
+            return Field(self._function_sql(path.split(".")[:-1], column), column, place.table)
+        return Field(self._column_sql(place, column.element), column, place.table)
+
+    def _found(self, path: str) -> tuple[Place, Column] | None:
         *walk, element = path.split(".")
         place = self._walk(walk)
         column = self.dictionary.column(place.table, element) if place else None
-        if place is None or column is None:
-            return None
-        return Field(self._column_sql(place, element), column, place.table)
+        return (place, column) if place and column else None
+
+    def _function_sql(self, walk: list[str], column: Column) -> str:
+        """A function field of the record at the end of a walk. What it names is no function field itself."""
+
+        def find(path: str) -> str | None:
+            found = self._found(".".join([*walk, path]))
+            return None if found is None or found[1].function else self._column_sql(found[0], found[1].element)
+
+        return function_sql(column, find)
 
     def display(self, path: str, field: Field) -> str:
         """SQL of what a reference displays: the display column of its target, followed where that is a reference.

@@ -12,16 +12,18 @@ from nowtwin.access.acl import Scripted
 from nowtwin.access.hiding import Check, Veil
 from nowtwin.behaviour.switches import Switches
 from nowtwin.query.dates import Moment
-from nowtwin.query.fields import Field, Source
+from nowtwin.query.fields import Anchor, Field, Source
 from nowtwin.query.parse import Query
 from nowtwin.query.render import Conditions, Sql
 from nowtwin.reading.veiling import Veiling
-from nowtwin.schema.dictionary import Dictionary
+from nowtwin.schema.dictionary import Column, Dictionary
 from nowtwin.storage.rows import Storage
 from nowtwin.values import JOURNAL_TYPES, NUMERIC_TYPES, PASSWORD_TYPES, Stored
 
 AccessScript = Callable[[Scripted, str, Sequence[str], Moment], Sequence[str]]
 """Runs the script of an access rule for records of a table in the eyes of the moment; returns those that it passes."""
+Calculation = Callable[[Column, str, Sequence[str], Moment], Mapping[str, str]]
+"""Runs the script of a calculated column for records of a table; returns the texts by sys_id."""
 UNIQUE = frozenset({"sys_id"})
 _CACHED_COUNTS = 512
 _TIE_SHIFTS = 16
@@ -82,7 +84,10 @@ class _Window:
 
 
 class Reader:
-    def __init__(self, dictionary: Dictionary, storage: Storage, access_script: AccessScript) -> None:
+    def __init__(
+        self, dictionary: Dictionary, storage: Storage, access_script: AccessScript, calculation: Calculation
+    ) -> None:
+        self._calculation = calculation
         self._access_script = access_script
         self._dictionary = dictionary
         self._storage = storage
@@ -107,7 +112,9 @@ class Reader:
         flags += [veiling.granted(checks) for checks in partly.values()]
         cipher = "'********'" if switches.passwords_masked else f"lower(hex(substr({source.alias}.sys_id, 1, 16)))"
         outputs = [_output(field, cipher) for field in fields.values()]
-        selected = [f"{source.alias}.sys_id", *(f.text for f in flags), *outputs]
+        fresh = {} if switches.calculated_columns_stored else _calculated(source, fields)
+        keys = [anchor.sys_id for anchor in fresh.values()]
+        selected = [f"{source.alias}.sys_id", *(f.text for f in flags), *outputs, *keys]
         looked = tuple(value for flag in flags for value in flag.parameters)
         rows = self._storage.rows(window.sql(selected), (*looked, *window.parameters))
         if wanted.hidden:
@@ -115,7 +122,12 @@ class Reader:
         columns: tuple[tuple[Any, ...], ...] = tuple(zip(*rows, strict=True)) if rows else ((),) * len(selected)
         ahead = 1 + len(flags)
         granted = dict(zip(partly, columns[2:ahead], strict=True))
-        return Page(columns[0], tuple(fields), tuple(fields.values()), columns[ahead:], granted)
+        told = list(columns[ahead : ahead + len(outputs)])
+        for at, (path, anchor) in enumerate(fresh.items(), ahead + len(outputs)):
+            ids = tuple(map(str, columns[at]))
+            texts = self._calculation(fields[path].column, anchor.table, ids, wanted.moment)
+            told[list(fields).index(path)] = tuple(texts.get(sys_id, "") for sys_id in ids)
+        return Page(columns[0], tuple(fields), tuple(fields.values()), tuple(told), granted)
 
     def _passed(
         self, wanted: Wanted, partly: Mapping[str, tuple[Check, ...]], window: _Window
@@ -153,6 +165,14 @@ class Reader:
                 self._counts.clear()
             self._counts[sql, where.parameters] = (versions, int(total or 0))
         return int(total or 0)
+
+
+def _calculated(source: Source, fields: Mapping[str, Field]) -> Mapping[str, Anchor]:
+    """The calculated columns of a page, each with the record that its script is about."""
+    anchors = {
+        path: source.anchor(path.rpartition(".")[0]) for path, field in fields.items() if field.column.calculation
+    }
+    return {path: anchor for path, anchor in anchors.items() if anchor}
 
 
 def _output(field: Field, cipher: str) -> str:

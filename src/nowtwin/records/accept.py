@@ -57,7 +57,7 @@ class Acceptance:
         secrets: dict[str, str] = {}
         for element, text in body.items():
             column = columns.get(element)
-            if column is None or element in SYSTEM_COLUMNS:
+            if column is None or column.derived or element in SYSTEM_COLUMNS:
                 continue
             if column.type in PASSWORD_TYPES:
                 if display_values or (column.type == "password2" and self._switches.encrypted_columns_taken_plain):
@@ -102,7 +102,7 @@ class Acceptance:
             labels = self._dictionary.choice_labels(table, column.element, inherited=inherited)
             if labels and text not in labels and not self._takes_any_choice():
                 return None
-        return self._in_form(column, text)
+        return self.in_form(column, text)
 
     def _drops_unknown_choices(self, column: Column) -> bool:
         custom = column.element.startswith("u_") and self._switches.custom_choices_open
@@ -128,10 +128,11 @@ class Acceptance:
         if not self._switches.system_columns_written:
             return {}
         columns = self._dictionary.columns(table)
-        formed = {e: self._in_form(columns[e], body[e]) for e in SYSTEM_COLUMNS - {"sys_id"} if body.get(e)}
+        formed = {e: self.in_form(columns[e], body[e]) for e in SYSTEM_COLUMNS - {"sys_id"} if body.get(e)}
         return {element: text for element, text in formed.items() if text}
 
-    def _in_form(self, column: Column, text: str) -> str | None:
+    def in_form(self, column: Column, text: str) -> str | None:
+        """The stored form of a filled text; None where the column has none for it."""
         if column.type == "boolean":
             return None if text in {"0", "1"} and not self._switches.boolean_digits_taken else truth_of(text)
         if column.type in NUMERIC_TYPES:

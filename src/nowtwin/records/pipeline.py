@@ -182,6 +182,8 @@ class Records:
         if watching:
             watching.before(pending, engines_ran=True)
         if pending.operation != "delete":
+            if self.rules and self._dictionary.calculates():
+                self.rules.calculate(pending)
             for check in self.checks:
                 check.require(pending)
         return watching is not None
@@ -228,7 +230,7 @@ class Records:
 
     def _fill_defaults(self, table: str, values: dict[str, str], user: User, stamp: str) -> None:
         for element, column in self._dictionary.columns(table).items():
-            if column.default and not values.get(element):
+            if column.default and not column.derived and not values.get(element):
                 default = self._default(table, column, values, user, stamp)
                 if default:
                     values[element] = default

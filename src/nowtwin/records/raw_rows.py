@@ -44,7 +44,8 @@ class RawRows:
     def _load_batch(self, table: str, root: str, batch: Sequence[Mapping[str, str]]) -> int:
         stamp = self._clock.stamp()
         columns = self._dictionary.declared_columns(table)
-        elements = dict.fromkeys(element for row in batch for element in row)
+        derived = {column.element for column in columns.values() if column.function}
+        elements = dict.fromkeys(element for row in batch for element in row if element not in derived)
         defaults: dict[str, Stored] = {"sys_class_name": table, "sys_created_on": stamp, "sys_created_by": "system"}
         defaults |= {"sys_updated_on": None, "sys_updated_by": "system", "sys_mod_count": 0}
         names = ["sys_id", *defaults, *(e for e in elements if e not in defaults and e != "sys_id")]

@@ -62,6 +62,9 @@ class WriteRules(Protocol):
     def after(self, pending: Pending) -> None:
         """Run or queue the rules that come after the database."""
 
+    def calculate(self, pending: Pending) -> None:
+        """Give the calculated columns of the record their values, after all that changes it."""
+
     def default_value(self, script: str, table: str, values: Mapping[str, str], user: User) -> str:
         """The value of a column's `javascript:` default; empty where it has none."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import count
 from typing import Any, TypeVar
 
+from nowtwin.schema.function_fields import prefixed
 from nowtwin.schema.views import ROW, View
 
 METADATA_ROOT = "sys_metadata"
@@ -39,6 +40,15 @@ class Column:
     read_only_option: str | None = None
     cascade: str | None = None
     """What becomes of a record when the one that this column references is deleted (`cascades`)."""
+    function: str | None = None
+    """Of a function field: its definition. The column is stored nowhere (`query.functions`)."""
+    calculation: str | None = None
+    """Of a calculated column (`virtual`): the script that gives its value when the record is saved."""
+
+    @property
+    def derived(self) -> bool:
+        """Whether the value comes from other columns, so that nobody writes it."""
+        return bool(self.function or self.calculation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +91,14 @@ GLOBAL_COLUMNS = (
 
 DISPLAY_GUESSES = ("name", "number", "u_name", "display_name", "label", "title", "element", "short_description")
 
-_UNWRITTEN: Mapping[str, Any] = {"read_only": True, "mandatory": None, "default": None, "unique": None, "cascade": None}
+_UNWRITTEN: Mapping[str, Any] = {
+    "read_only": True,
+    "mandatory": None,
+    "default": None,
+    "unique": None,
+    "cascade": None,
+    "calculation": None,
+}
 """What a column of a view has, since nothing is written through it."""
 
 _Item = TypeVar("_Item", Table, Column)
@@ -120,6 +137,8 @@ class Dictionary:
         self._choices: dict[tuple[str, str], dict[tuple[str, str, str], Choice]] = {}
         self._children: dict[str, list[str]] = {}
         self._effective: dict[str, dict[str, Column]] = {}
+        self._derived: dict[str, tuple[Column, ...]] = {}
+        self._calculates: bool | None = None
         self._labels: dict[tuple[str, str, bool, str], dict[str, str]] = {}
 
     def copy(self) -> "Dictionary":
@@ -226,6 +245,8 @@ class Dictionary:
     def _index(self) -> None:
         self.revision = next(_revisions)
         self._effective.clear()
+        self._derived.clear()
+        self._calculates = None
         self._labels.clear()
         self._children = {}
         for table in self.tables.values():
@@ -273,6 +294,19 @@ class Dictionary:
             self._effective[table] = found
         return found
 
+    def derived_columns(self, table: str) -> tuple[Column, ...]:
+        """The function fields and calculated columns of a table."""
+        found = self._derived.get(table)
+        if found is None:
+            found = self._derived[table] = tuple(column for column in self.columns(table).values() if column.derived)
+        return found
+
+    def calculates(self) -> bool:
+        """Whether any table has a column that a script calculates."""
+        if self._calculates is None:
+            self._calculates = any(column.calculation for own in self._own.values() for column in own.values())
+        return self._calculates
+
     def declared_columns(self, table: str) -> dict[str, Column]:
         """As `columns`, retired ones included."""
         if view := self.view(table):
@@ -301,6 +335,7 @@ class Dictionary:
                     "dependent": f"{member.prefix}_{column.dependent}" if column.dependent else None,
                     "choice_table": column.choice_table or member.table,
                     "choice_field": column.choice_field or element,
+                    "function": prefixed(column.function, member.prefix) if column.function else None,
                 }
                 result[here] = replace(column, **_UNWRITTEN, **beside, table=name, element=here, label=label)
         return result
@@ -394,6 +429,8 @@ def _column_from(entry: Mapping[str, Any]) -> Column:
         unique=entry.get("unique"),
         hint=entry.get("hint"),
         active=entry.get("active"),
+        function=entry.get("function_definition"),
+        calculation=entry.get("calculation") if entry.get("virtual") else None,
     )
 
 

@@ -42,6 +42,9 @@ class _Column(msgspec.Struct, frozen=True):
     unique: bool | None = None
     hint: str | None = None
     active: bool | None = None
+    function_definition: str | None = None
+    virtual: bool | None = None
+    calculation: str | None = None
 
 
 class _Choice(msgspec.Struct, frozen=True):

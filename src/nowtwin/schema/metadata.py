@@ -158,7 +158,10 @@ def _column_row(column: Column, dictionary: Dictionary) -> Row:
         "primary": _bool(column.element == "sys_id"),
         "display": _bool(display == column.element),
         "active": _bool(column.active is not False),
-        "virtual": "false",
+        "virtual": _bool(column.calculation),
+        "calculation": column.calculation or "",
+        "function_field": _bool(column.function),
+        "function_definition": column.function or "",
         "array": "false",
         "audit": "false",
         "default_value": column.default or "",
@@ -304,6 +307,8 @@ def _column_of(row: Mapping[str, str]) -> Column:
         unique=row.get("unique") == "true",
         active=row.get("active") != "false",
         cascade=row.get("reference_cascade_rule") or None,
+        function=row.get("function_definition") or None if row.get("function_field") == "true" else None,
+        calculation=row.get("calculation") or None if row.get("virtual") == "true" else None,
     )
 
 

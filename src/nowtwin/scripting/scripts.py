@@ -19,6 +19,7 @@ from nowtwin.records.write_rules import Pending
 from nowtwin.schema.shipped import stock_default_scripts
 from nowtwin.scripting.access_scripts import AccessScripts
 from nowtwin.scripting.business_rules import ENGINES_AT, Rule, RuleBook, version_of
+from nowtwin.scripting.calculations import Calculations
 from nowtwin.scripting.endpoints import Endpoints
 from nowtwin.scripting.engine import Engine
 from nowtwin.scripting.events import Events
@@ -48,6 +49,7 @@ class Scripts:
         self._platform = platform
         self._engine = Engine(platform, Queries(self._restrict))
         self.access = AccessScripts(platform, self._engine)
+        self.calculations = Calculations(platform, self._engine)
         self.endpoints = Endpoints(self._engine)
         self._known: tuple[tuple[int, int, bool], RuleBook] | None = None
         self.jobs = Jobs(lambda: platform.switches.scheduler_workers)
@@ -80,7 +82,9 @@ class Scripts:
     def may_block(self, *, writes: bool) -> bool:
         """Whether a request may have to wait for scripts, so that it should not run where others are served."""
         book = self._book()
-        return (not book.empty and (writes or book.reads)) or self._platform.access.runs_scripts()
+        platform = self._platform
+        calculates = platform.dictionary.calculates() and (writes or not platform.switches.calculated_columns_stored)
+        return (not book.empty and (writes or book.reads)) or calculates or platform.access.runs_scripts()
 
     def before(self, pending: Pending, *, engines_ran: bool) -> None:
         for rule in self._book().of(pending.table, "before", pending.operation):
@@ -294,7 +298,7 @@ class Scripts:
                 scratchpad |= outcome.scratchpad or {}
         return Displayed(shown, scratchpad)
 
-    # -- defaults ----------------------------------------------------------------------------------------------
+    # -- defaults and calculations ----------------------------------------------------------------------------------------------
 
     def default_value(self, script: str, table: str, values: Mapping[str, str], user: User) -> str:
         """Stock defaults call script includes of the platform, which the twin does not have: they give nothing
@@ -313,6 +317,9 @@ class Scripts:
         )
         outcome = self._engine.run(frame, Running(f"default value of {table}", "", values.get("sys_id", "")), user)
         return (outcome.value or "") if outcome else ""
+
+    def calculate(self, pending: Pending) -> None:
+        self.calculations.fill(pending)
 
 
 def _both(query: Query, more: Query) -> Query:
