@@ -295,3 +295,50 @@ def test_a_new_record_takes_its_state_from_either_column(talk: Talk) -> None:
         close = {"close_code": "Duplicate", "close_notes": "x"}
         made = talk.post("incident", body | close).result
         assert (made["state"], made["incident_state"]) == (state, state)
+
+
+@pytest.mark.behaviour("11.1", evidence="documentation: reopening-incident.md; code: hints of reopen_count")
+def test_an_incident_that_leaves_resolved_or_closed_is_reopened(talk: Talk) -> None:
+    admin = talk.rows("sys_user", "user_name=admin")[0]["sys_id"]
+    incident = resolved(talk)
+    told = talk.get(f"table/incident/{incident}").result
+    assert (told["reopen_count"], told["reopened_by"], told["reopened_time"]) == ("0", "", "")
+    talk.patch("incident", incident, {"state": "7"})
+    told = talk.patch("incident", incident, {"state": "2"}).result
+    assert (told["reopen_count"], told["reopened_by"]["value"]) == ("1", admin)
+    assert told["reopened_time"] == told["sys_updated_on"]
+    talk.patch("incident", incident, {"state": "3"})
+    talk.patch("incident", incident, {"state": "6"})
+    assert talk.patch("incident", incident, {"incident_state": "2"}).result["reopen_count"] == "2"
+    talk.patch("incident", incident, {"state": "6"})
+    told = talk.patch("incident", incident, {"state": "8"}).result
+    assert (told["state"], told["reopen_count"]) == ("8", "2")
+
+
+@pytest.mark.behaviour("11.1", evidence="code: hints of problem.reopen_count")
+def test_a_problem_that_leaves_resolved_is_reopened(talk: Talk) -> None:
+    talk.instance.load("problem", [{"sys_id": "1" * 32, "state": "106", "problem_state": "106"}])
+    told = talk.patch("problem", "1" * 32, {"state": "103"}).result
+    assert (told["reopen_count"], told["reopened_at"]) == ("1", told["sys_updated_on"])
+    assert talk.patch("problem", "1" * 32, {"state": "104"}).result["reopen_count"] == "1"
+
+
+@pytest.mark.behaviour(
+    "11.1",
+    evidence="documentation: incident-management: journal edits by a caller can",
+    switch="caller_comment_reopens",
+)
+def test_a_comment_of_the_caller_reopens_a_resolved_incident(talk: Talk) -> None:
+    caller = talk.instance.add_user("beth", "p", roles=("itil",))
+    incident = resolved(talk, caller_id=caller)
+    beth = talk.as_user("beth", "p")
+    told = talk.patch("incident", incident, {"comments": "we look at it"}).result
+    assert told["state"] == "6", "not the caller"
+    talk.control("PUT", "switches", {"caller_comment_reopens": False})
+    assert beth.patch("incident", incident, {"comments": "it is broken again"}).result["state"] == "6"
+    talk.control("PUT", "switches", {"caller_comment_reopens": True})
+    assert beth.patch("incident", incident, {"work_notes": "hm"}).result["state"] == "6"
+    told = beth.patch("incident", incident, {"comments": "it is broken again"}).result
+    assert (told["state"], told["incident_state"], told["reopen_count"]) == ("2", "2", "1")
+    assert told["reopened_by"]["value"] == caller
+    assert beth.patch("incident", incident, {"comments": "hello?"}).result["reopen_count"] == "1"

@@ -284,9 +284,23 @@ def test_pages_over_an_order_with_ties_repeat_and_lose_rows_unless_sys_id_is_in_
 
 
 @pytest.mark.behaviour("1.2", evidence="assumption")
-def test_a_non_numeric_limit_counts_as_absent(talk: Talk) -> None:
+def test_a_limit_that_is_no_count_counts_as_absent(talk: Talk) -> None:
     _incidents(talk, 3)
-    assert len(talk.rows("incident", sysparm_limit="many", sysparm_offset="-1")) == 3
+    for limit in ("many", "-1", "1.5", ""):
+        assert len(talk.rows("incident", sysparm_limit=limit, sysparm_offset="soon")) == 3
+    assert talk.rows("incident", sysparm_limit=0) == []
+
+
+@pytest.mark.behaviour(
+    "1.2", evidence="documentation: c_TableAPI.md; assumption: what comes of one", switch="negative_offset_refused"
+)
+@pytest.mark.parametrize("path", ["table/incident", "attachment", "cmdb/instance/cmdb_ci_server"])
+def test_a_negative_offset_is_refused(talk: Talk, path: str) -> None:
+    words = (400, "Invalid value for sysparm_offset", "sysparm_offset must not be negative")
+    assert talk.get(path, sysparm_offset="-1", sysparm_limit="2").error == words
+    assert talk.get(path, sysparm_offset="-0").status == 200
+    talk.control("PUT", "switches", {"negative_offset_refused": False})
+    assert talk.get(path, sysparm_offset="-1").result == []
 
 
 @pytest.mark.behaviour("1.1", evidence="documentation: r_RESTAPIHTTPResponseCodes.md")

@@ -9,7 +9,7 @@ from typing import Any
 
 from nowtwin import errors
 from nowtwin.apis.seen import by_id, is_visible, page_of
-from nowtwin.apis.table import body_of, list_query, listing_of, whole_number
+from nowtwin.apis.table import body_of, list_query, listing_of, refuse_negative_offset, whole_number
 from nowtwin.errors import Refused
 from nowtwin.http.messages import Answer, Request, json_answer
 from nowtwin.http.multipart import parts_of
@@ -41,6 +41,7 @@ def list_attachments(instance: Instance, request: Request, _found: "re.Match[str
     """Metadata of the attachments that a query finds, without those of records the caller may not read."""
     _only(request, "GET", "HEAD")
     limit = whole_number(request.param("sysparm_limit"), _DEFAULT_LIMIT)
+    refuse_negative_offset(instance, request)
     offset = listing_of(request).offset
     with instance.storage.lock:
         query = list_query(instance, request, TABLE)

@@ -14,7 +14,7 @@ import msgspec
 from nowtwin import errors
 from nowtwin.apis.roles_needed import require_cmdb_role
 from nowtwin.apis.seen import is_visible, page_of
-from nowtwin.apis.table import DEFAULT_LIMIT, list_query, one_record, whole_number
+from nowtwin.apis.table import DEFAULT_LIMIT, list_query, one_record, refuse_negative_offset, whole_number
 from nowtwin.errors import Refused
 from nowtwin.http.messages import Answer, Request, json_answer
 from nowtwin.instance import Instance
@@ -75,6 +75,7 @@ def list_or_create(instance: Instance, request: Request, found: "re.Match[str]")
         with instance.storage.lock:
             return _create(instance, request, table)
     _only(request, "GET", "HEAD")
+    refuse_negative_offset(instance, request)
     window = (
         whole_number(request.param("sysparm_limit"), DEFAULT_LIMIT),
         whole_number(request.param("sysparm_offset"), 0),

@@ -45,9 +45,17 @@ def listing_of(request: Request) -> Listing:
     return Listing(limit, whole_number(request.param("sysparm_offset"), 0))
 
 
+def refuse_negative_offset(instance: Instance, request: Request) -> None:
+    """A negative number is not to be passed (c_TableAPI.md); what comes of one no source says. Raises Refused 400."""
+    offset = request.param("sysparm_offset").strip()
+    if instance.switches.negative_offset_refused and offset.startswith("-") and whole_number(offset[1:], 0):
+        raise Refused(400, "Invalid value for sysparm_offset", "sysparm_offset must not be negative")
+
+
 def list_records(instance: Instance, request: Request, table: str, version: str) -> Answer:
     instance.prepare(table)
     require_some_right(instance, request.caller, table)
+    refuse_negative_offset(instance, request)
     listing = _bounded(instance, table, listing_of(request))
     wanted = wanted_rows(instance, request, table, list_query(instance, request, table))
     with instance.storage.lock:

@@ -188,6 +188,8 @@ class Switches:
     """Dollars from which a catalog request waits for an approval, as in the stock workflow (11.1)."""
     catalog_makes_task: bool = True
     """An approved requested item without an execution plan gets one catalog task (11.1)."""
+    negative_offset_refused: bool = True
+    """A negative `sysparm_offset` is 400; otherwise it counts as 0 (1.2: it must not be negative)."""
     calculated_columns_stored: bool = True
     """Calculated columns (`sys_dictionary.virtual`) read as they were when their record was saved; otherwise their script
     runs whenever they are read, filters and sorting still going by what is stored (3.1)."""
@@ -262,6 +264,8 @@ class Switches:
     """Priority follows impact and urgency; otherwise it is what was written (11.1)."""
     numbers_unique: bool = False
     """A record with a number that another one has is refused (11.1)."""
+    caller_comment_reopens: bool = True
+    """A comment of its caller reopens a resolved incident (11.1: journal edits by a caller can)."""
     task_skipped_state: int = 7
     """The state of a task, beside 3 and 4, that closes it: Closed Skipped, 5 for some clients (11.1)."""
     skip_sync_honoured: bool = True

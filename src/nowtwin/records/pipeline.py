@@ -20,6 +20,7 @@ from nowtwin.records import rule_hooks as rules
 from nowtwin.records.accept import SYSTEM_COLUMNS, Acceptance, Accepted
 from nowtwin.records.write_rules import BuiltInRules, Manner, Pending, WriteCheck, WriteRules
 from nowtwin.schema import metadata
+from nowtwin.schema.class_paths import COLUMN, class_path
 from nowtwin.schema.dictionary import Column, Dictionary
 from nowtwin.schema.numbering import Numbering
 from nowtwin.storage.rows import Storage
@@ -175,6 +176,7 @@ class Records:
                     stamp,
                     priority_looked_up=now.priority_looked_up,
                     skipped=str(now.task_skipped_state),
+                    caller_commented=now.caller_comment_reopens and _caller_commented(pending),
                 )
                 pending.values |= rules.derive(write)
             if self.built_in and self.built_in.watches(pending):
@@ -242,6 +244,8 @@ class Records:
         script = default.removeprefix("javascript:").strip().rstrip(";")
         if "getNextObjNumberPadded" in script:
             return self.numbering.next(table)
+        if ".getClassPath(" in script:
+            return class_path(self._dictionary, table)
         known = {
             "gs.getUserID()": user.sys_id,
             "gs.getUserName()": user.user_name,
@@ -276,6 +280,7 @@ class Records:
         if actual != record.table:
             kept = self._dictionary.columns(actual)
             after = {element: text for element, text in after.items() if element in kept}
+            after |= {COLUMN: class_path(self._dictionary, actual)} if COLUMN in kept else {}
         pending = Pending("update", actual, record.sys_id, record.values, after, accepted.journals, user)
         watched = self._apply_rules(pending, manner, body, stamp)
         after = pending.values
@@ -367,6 +372,10 @@ class Records:
 
     def _entry(self, user: User, stamp: str) -> audit.Entry:
         return audit.Entry(self.new_id(), user.user_name, stamp)
+
+
+def _caller_commented(pending: Pending) -> bool:
+    return "comments" in pending.journals and pending.before.get("caller_id") == pending.user.sys_id
 
 
 def _type(columns: Mapping[str, Column], element: str) -> str:

@@ -10,6 +10,7 @@ from itertools import islice
 from nowtwin import errors
 from nowtwin.clock import Clock
 from nowtwin.records.pipeline import texts_of
+from nowtwin.schema import class_paths
 from nowtwin.schema.dictionary import Column, Dictionary
 from nowtwin.storage.rows import Storage, quote
 from nowtwin.values import NUMERIC_TYPES, Stored, to_stored, truth_of
@@ -48,6 +49,8 @@ class RawRows:
         elements = dict.fromkeys(element for row in batch for element in row if element not in derived)
         defaults: dict[str, Stored] = {"sys_class_name": table, "sys_created_on": stamp, "sys_created_by": "system"}
         defaults |= {"sys_updated_on": None, "sys_updated_by": "system", "sys_mod_count": 0}
+        if class_paths.COLUMN in columns:
+            defaults[class_paths.COLUMN] = class_paths.class_path(self._dictionary, table)
         names = ["sys_id", *defaults, *(e for e in elements if e not in defaults and e != "sys_id")]
         series: list[Iterable[Stored]] = []
         for name in names[1:]:

@@ -16,8 +16,11 @@ _PRIORITY = {
 _TASK_CLOSED = frozenset({"3", "4"})
 _NEW, _PROBLEM_NEW = "1", "101"  # problem_state begins with 1 too
 _INCIDENT_ON_HOLD = "3"
+_INCIDENT_IN_PROGRESS = "2"
 _INCIDENT_RESOLVED = "6"
 _INCIDENT_CLOSED = frozenset({"7", "8"})
+_INCIDENT_DONE = frozenset({"6", "7"})
+"""States that an incident is reopened from (the hint of `reopen_count`)."""
 _PROBLEM_RESOLVED = "106"
 _PROBLEM_CLOSED = frozenset({"107", "4"})
 _CHANGE_CLOSED = frozenset({"3", "4"})
@@ -36,6 +39,8 @@ class Write:
     priority_looked_up: bool = True
     skipped: str = "7"
     """The state of a task that closes it beside the two of the base table."""
+    caller_commented: bool = False
+    """Whether the caller of an incident commented on it, where that reopens."""
 
     def changed(self, element: str) -> bool:
         return self.before.get(element, "") != self.after.get(element, "")
@@ -75,11 +80,15 @@ def _incident(write: Write) -> dict[str, str]:
     state = write.after.get(element, "")
     if not state:
         return {}
+    if write.caller_commented and state == _INCIDENT_RESOLVED and not write.changed(element):
+        return _reopened(write, "reopened_time") | dict.fromkeys(("state", "incident_state"), _INCIDENT_IN_PROGRESS)
     more = {"state": state, "incident_state": state, "active": "false" if state in _INCIDENT_CLOSED else "true"}
     if not write.changed(element) and write.before:
         return more
     if write.before.get("state") == _INCIDENT_ON_HOLD and state != _INCIDENT_ON_HOLD:
         more["hold_reason"] = ""  # an assumption: the reason goes with the state it explains
+    if write.before.get("state") in _INCIDENT_DONE and state not in _INCIDENT_CLOSED | _INCIDENT_DONE:
+        more |= _reopened(write, "reopened_time")
     if state == _INCIDENT_RESOLVED and not write.after.get("resolved_at"):
         more |= {"resolved_at": write.stamp, "resolved_by": write.after.get("resolved_by") or write.user_id}
     if state in _INCIDENT_CLOSED and not write.after.get("closed_at"):
@@ -94,9 +103,19 @@ def _problem(write: Write) -> dict[str, str]:
     if not state:
         return {}
     more = {"state": state, "problem_state": state} | _opened(write, closed=state in _PROBLEM_CLOSED)
+    done = _PROBLEM_CLOSED | {_PROBLEM_RESOLVED}
+    if write.before.get("state") in done and state not in done:
+        more |= _reopened(write, "reopened_at")
     if state == _PROBLEM_RESOLVED and write.changed(element) and not write.after.get("resolved_at"):
         more |= {"resolved_at": write.stamp, "resolved_by": write.after.get("resolved_by") or write.user_id}
     return more
+
+
+def _reopened(write: Write, stamped: str) -> dict[str, str]:
+    """How often, by whom and when a record was opened again (D: reopening-incident.md, and the hints of the columns)."""
+    count = write.after.get("reopen_count", "")
+    counted = {} if write.changed("reopen_count") else {"reopen_count": str(int(count) + 1 if count.isdecimal() else 1)}
+    return counted | {"reopened_by": write.user_id, stamped: write.stamp}
 
 
 def _change(write: Write) -> dict[str, str]:

@@ -133,6 +133,8 @@ class Dictionary:
         self.tables: dict[str, Table] = {}
         self.revision = 0
         """Another number after every change of tables or columns, unlike that of any other dictionary."""
+        self.class_codes: dict[str, dict[str, str]] = {}
+        """Codes of the children of a table, once given (`class_paths`)."""
         self._own: dict[str, dict[str, Column]] = {}
         self._choices: dict[tuple[str, str], dict[tuple[str, str, str], Choice]] = {}
         self._children: dict[str, list[str]] = {}
@@ -144,6 +146,7 @@ class Dictionary:
     def copy(self) -> "Dictionary":
         twin = Dictionary()
         twin.tables = dict(self.tables)
+        twin.class_codes = {parent: dict(codes) for parent, codes in self.class_codes.items()}
         twin._own = {table: dict(columns) for table, columns in self._own.items()}
         twin._choices = {key: dict(choices) for key, choices in self._choices.items()}
         twin._index()

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from nowtwin.schema.class_paths import class_code, class_path
 from nowtwin.schema.dictionary import Choice, Column, Dictionary, Table, label_of
 from nowtwin.schema.numbering import DEFAULT_DIGITS, MOST_DIGITS
 from nowtwin.values import DECIMAL_TYPES, INTEGER_TYPES, number_of
@@ -128,6 +129,8 @@ def _table_row(dictionary: Dictionary, table: Table) -> Row:
         "access": "public",
         "ws_access": _bool(table.ws_access is not False),
         "read_access": "true",
+        "sys_class_code": class_code(dictionary, table.name),
+        "sys_class_path": class_path(dictionary, table.name),
     }
 
 
