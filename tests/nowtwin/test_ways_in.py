@@ -1,10 +1,17 @@
 """API keys, access policies, multi-factor codes, the restriction of Basic, accounts that may not sign in."""
 
+import json
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
-from nowtwin.instance import OAUTH_CLIENT, OAUTH_SECRET
+from nowtwin.instance import OAUTH_CLIENT, OAUTH_SECRET, Instance
+from nowtwin.serving.server import Certificate, make_certificate
+from nowtwin.testing import RunningServer, serve
 from tests.nowtwin.talk import Talk, basic
 
 START = "2025-06-01 00:00:00"
@@ -180,3 +187,55 @@ def test_an_account_for_web_services_cannot_log_in_to_pages(talk: Talk) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert Talk(talk.url, talk.instance, {}).call("POST", "/login.do", form, headers).status == 401
     assert Talk(talk.url, talk.instance, {"Authorization": basic("beth", "beth")}).get("table/incident").status == 200
+
+
+def _ask(server: RunningServer, mine: Certificate, **headers: str) -> tuple[int, str]:
+    """Status, and the name of the user as whom a request with a client certificate runs."""
+    context = ssl.create_default_context(cafile=str(server.certificate))
+    context.load_cert_chain(mine.certificate, mine.key)
+    request = urllib.request.Request(f"{server.url}/api/now/ui/user/current_user", headers=headers)
+    try:
+        with urllib.request.urlopen(request, context=context) as answer:
+            return answer.status, json.loads(answer.read())["result"]["user_name"]
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, ""
+
+
+@pytest.mark.behaviour("7.2", evidence="documentation: set-up-mutual-auth.md; assumption: other proofs come first")
+def test_a_client_certificate_signs_in_the_user_that_it_is_mapped_to(tmp_path: Path) -> None:
+    mine = make_certificate(tmp_path)
+    with Instance() as instance, serve(instance, client_authorities=mine.certificate) as server:
+        assert server.certificate
+        beth, abel = instance.add_user("beth", "beth"), instance.add_user("abel", "abel")
+        other = instance.insert("sys_user_certificate", {"name": "another", "user": abel}).sys_id
+        assert _attach(server, mine, other, server.certificate.read_bytes()) == 201
+        mapping = instance.insert("sys_user_certificate", {"name": "laptop", "user": beth}).sys_id
+        assert _ask(server, mine) == (401, "")
+        assert _attach(server, mine, mapping, b"no certificate") == 201
+        assert _ask(server, mine) == (401, "")
+        assert _attach(server, mine, mapping, mine.certificate.read_bytes()) == 201
+        assert _ask(server, mine) == (200, "beth")
+        assert _ask(server, mine, Authorization=basic("admin", "admin")) == (200, "admin")
+        assert _ask(server, mine, Authorization=basic("admin", "wrong")) == (401, "")
+        instance.update("sys_user_certificate", mapping, {"active": "false"})
+        assert _ask(server, mine) == (401, "")
+        instance.update("sys_user_certificate", mapping, {"active": "true"})
+        instance.update("sys_user", beth, {"locked_out": "true"})
+        assert _ask(server, mine) == (401, "")
+        instance.update("sys_user", beth, {"locked_out": "false"})
+        assert _ask(server, mine) == (200, "beth")
+        instance.insert("sys_properties", {"name": "glide.authenticate.mutual.enabled", "value": "false"})
+        assert _ask(server, mine) == (401, "")
+
+
+def _attach(server: RunningServer, mine: Certificate, mapping: str, pem: bytes) -> int:
+    """Attach a file to a mapping as an administrator does."""
+    context = ssl.create_default_context(cafile=str(server.certificate))
+    context.load_cert_chain(mine.certificate, mine.key)
+    place = urlencode({"table_name": "sys_user_certificate", "table_sys_id": mapping, "file_name": "mine.pem"})
+    headers = {"Authorization": basic("admin", "admin"), "Content-Type": "application/x-pem-file"}
+    request = urllib.request.Request(f"{server.url}/api/now/attachment/file?{place}", pem, headers)
+    with urllib.request.urlopen(request, context=context) as answer:
+        status: int = answer.status
+        return status

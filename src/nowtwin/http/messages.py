@@ -25,6 +25,8 @@ class Request:
     """By lower-case name."""
     body: bytes = b""
     user: User | None = None
+    certificate: bytes = b""
+    """That of the client (DER), where the connection asked for one."""
 
     def param(self, name: str, default: str = "") -> str:
         """The last value of a query parameter."""

@@ -22,7 +22,7 @@ _POLICY: Final = ("sys_id", "active", "global", "rest_api", "rest_api_path", "ht
 _FLAGS: Final = ("apply_all_methods", "apply_all_tables")
 
 Ways = frozenset[str]
-"""`basic_auth`, `oauth`, `session`, `key:auth_header:x-sn-apikey`, `key:query_param:x-sn-apikey`."""
+"""`basic_auth`, `oauth`, `session`, `mutual_auth`, `key:auth_header:x-sn-apikey`, `key:query_param:x-sn-apikey`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Who is asking (servicenow-api.md 7.2): Basic, Bearer, API key or session cookie, and what keeps a right proof out.
+"""Who is asking (servicenow-api.md 7.2): Basic, Bearer, API key, client certificate or session cookie, and what
+keeps a right proof out.
 
 Refusals look alike, 401 `User Not Authenticated`. An account that is inactive or locked out is nobody. Basic has
 further conditions: a one-time code behind the password where the account has multi-factor authentication
@@ -18,6 +19,7 @@ from nowtwin.errors import Refused
 from nowtwin.http.messages import Request
 from nowtwin.instance import Instance
 from nowtwin.limits.rate_limits import call_of
+from nowtwin.permission import certificates
 
 KEY: Final = "x-sn-apikey"
 _MISSING_CODE: Final = (("X-MFA_TOKEN", "invalid"),)
@@ -84,7 +86,7 @@ def _proof(instance: Instance, request: Request) -> Proof | None:
 
 
 def _token_proof(instance: Instance, request: Request) -> Proof | None:
-    """Bearer, API key, access token in the URL (D:c_OAuthAuthorizationCodeFlow.md), else the session."""
+    """Bearer, API key, access token in the URL (D:c_OAuthAuthorizationCodeFlow.md), client certificate, else the session."""
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     now = instance.clock.now()
     if scheme.lower() == "bearer" or (not scheme and request.param("access_token")):
@@ -95,6 +97,9 @@ def _token_proof(instance: Instance, request: Request) -> Proof | None:
     for place, key in (("auth_header", request.headers.get(KEY, "")), ("query_param", request.param(KEY))):
         if key:
             return _key(instance, key, f"key:{place}:{KEY}")
+    user_name = certificates.user_of(instance, request.certificate)
+    if user_name:
+        return Proof(user_name, "mutual_auth")
     user_name = instance.accounts.session_user(cookie(request, "JSESSIONID"))
     return Proof(user_name, "session") if user_name else None
 

@@ -7,7 +7,7 @@ compression of large bodies run in a thread, so that other requests go on meanwh
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import format_datetime
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -46,9 +46,11 @@ _NO_CACHE = (
 
 
 class Connections(Protocol):
-    """Open connections by the client's address, for faults that cut one."""
+    """Open connections by the client's address, for faults that cut one and for who the client is."""
 
     def abort(self, client: tuple[str, int]) -> None: ...
+    def certificate(self, client: tuple[str, int]) -> bytes:
+        """That of the client (DER); empty where none was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class App:
             await self._controls(scope, receive, send)
             return
         request = await _read(scope, receive)
+        if scope.get("scheme") == "https":
+            request = replace(request, certificate=self._connections.certificate(tuple(scope["client"])))
         if request.path.startswith("/_nowtwin/"):
             answer = await asyncio.to_thread(control.answer, self._instance, request, scope["client"][0])
             await self._send(send, request, answer)

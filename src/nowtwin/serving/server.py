@@ -48,6 +48,12 @@ class _Transports:
         if transport is not None:
             transport.abort()
 
+    def certificate(self, client: tuple[str, int]) -> bytes:
+        """What a TLS client showed (DER); empty where it showed none."""
+        transport = self._open.get(client)
+        tls = transport.get_extra_info("ssl_object") if transport else None
+        return (tls.getpeercert(binary_form=True) if tls else None) or b""
+
 
 def _protocol(transports: _Transports) -> type[H11Protocol]:
     class Protocol(H11Protocol):
