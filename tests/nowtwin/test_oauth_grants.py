@@ -341,3 +341,67 @@ def test_an_administrator_gets_no_token_by_assertion(frozen: Talk) -> None:
     frozen.control("PUT", "switches", {"jwt_bearer_refuses_admin": False})
     assertion = _signed(_claims(sub="admin", jti="2"), "shared key", "HS256")
     assert _ask(frozen, **form, assertion=assertion).status == 200
+
+
+# -- scopes --------------------------------------------------------------------------------------------------------
+
+
+def _scoped(talk: Talk, scope: str, **columns: str) -> str:
+    """A scope with a link to the Table API; its sys_id."""
+    made: str = talk.post("sys_auth_scope", {"name": scope}).result["sys_id"]
+    link = {"name": scope, "api": "Table API", "api_path": "now/table", "auth_scope": made, **columns}
+    assert talk.post("sys_api_access_scope", link).status == 201
+    return made
+
+
+@pytest.mark.behaviour(
+    "7.1", evidence="documentation: configure-rest-api-auth-scope.md, rest-api-scope-troubleshooting.md"
+)
+def test_a_linked_api_wants_a_scope_of_the_client_from_its_tokens(frozen: Talk) -> None:
+    entity = _client(frozen)["sys_id"]
+    form = {"grant_type": "password", "client_id": "c" * 32, "client_secret": "hush"}
+    told = _ask(frozen, **form, username="admin", password="admin").json
+    assert told["scope"] == "useraccount"
+    bearer = Talk(frozen.url, frozen.instance, {"Authorization": f"Bearer {told['access_token']}"})
+    assert bearer.get("table/incident").status == 200
+
+    read = _scoped(frozen, "table_read", apply_all_methods="false", http_method="GET")
+    _scoped(frozen, "table_write")
+    refused = (403, "User Not Authorized")
+    got = bearer.get("table/incident").error
+    assert (got[:2], (got[2] or "").startswith("Missing required api access scope: table_")) == (refused, True)
+    assert frozen.get("table/incident").status == 200, "Basic has no scopes"
+    assert bearer.get("stats/incident", sysparm_count="true").status == 200
+    item = {"id": "1", "method": "GET", "url": "/api/now/table/incident"}
+    batch = bearer.send("POST", "v1/batch", {"batch_request_id": "1", "rest_requests": [item]}).json
+    assert batch["serviced_requests"][0]["status_code"] == 403
+
+    mapping = {"oauth_entity": entity, "auth_scope": read}
+    assert frozen.post("oauth_entity_auth_scope_mapping", mapping).status == 201
+    assert bearer.get("table/incident").status == 200, "the token that there is"
+    got = bearer.post("incident", {}).error
+    assert got == (*refused, "Missing required api access scope: table_write")
+    assert _ask(frozen, **form, username="admin", password="admin").json["scope"] == "table_read"
+
+    (everything,) = frozen.rows("sys_auth_scope", "name=useraccount")
+    made = frozen.post("oauth_entity_auth_scope_mapping", mapping | {"auth_scope": everything["sys_id"]}).result
+    assert bearer.post("incident", {}).status == 201
+    frozen.delete("oauth_entity_auth_scope_mapping", made["sys_id"])
+    assert bearer.post("incident", {}).status == 403
+    frozen.post("sys_properties", {"name": "com.glide.rest.api.auth.scope.check.enable", "value": "false"})
+    assert bearer.post("incident", {}).status == 201
+
+
+@pytest.mark.behaviour("7.1", evidence="documentation: configure-rest-api-auth-scope.md")
+def test_a_link_is_for_a_version_a_resource_or_while_it_is_active(frozen: Talk) -> None:
+    _client(frozen)
+    form = {"grant_type": "password", "client_id": "c" * 32, "client_secret": "hush"}
+    told = _ask(frozen, **form, username="admin", password="admin").json
+    bearer = Talk(frozen.url, frozen.instance, {"Authorization": f"Bearer {told['access_token']}"})
+    some = {"apply_all_versions": "false", "version": "v1"}
+    _scoped(frozen, "old", **some, apply_all_resources="false", api_resource="/now/table/{tableName}")
+    _scoped(frozen, "idle", active="false")
+    statuses = [bearer.get(path).status for path in ("v1/table/sys_user", "v2/table/sys_user", "table/sys_user")]
+    assert statuses == [403, 200, 200]
+    one = frozen.rows("sys_user", "user_name=admin")[0]["sys_id"]
+    assert bearer.get(f"v1/table/sys_user/{one}").status == 200, "another resource"

@@ -226,6 +226,11 @@ class Accounts(Kept):
         token = self._tokens.get(access)
         return token.user_name if token and token.access_ends > now else None
 
+    def client_of(self, access: str) -> str:
+        """The OAuth client that an access token was issued to; empty for what is none."""
+        token = self._tokens.get(access)
+        return token.client_id if token else ""
+
     def revoke(self, secret: str) -> bool:
         """Forget an access or refresh token and its pair."""
         gone = [t.access for t in self._tokens.values() if secret in {t.access, t.refresh}]

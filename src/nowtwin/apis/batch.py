@@ -132,6 +132,7 @@ def _run(instance: Instance, request: Request, item: Item, dispatch: Dispatch) -
         headers={header.name.lower(): header.value for header in item.headers},
         body=content,
         user=request.user,
+        client_id=request.client_id,
     )
     try:
         return dispatch(instance, inner)

@@ -18,6 +18,7 @@ from nowtwin.accounts.registry import Application
 from nowtwin.accounts.users import Token
 from nowtwin.http.messages import Answer, Request, json_answer, query_pairs
 from nowtwin.instance import Instance
+from nowtwin.permission.auth_scopes import scopes_of
 
 Form = Mapping[str, str]
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -42,7 +43,8 @@ def issue_token(instance: Instance, request: Request) -> Answer:
         if instance.switches.oauth_invalid_grant:
             return json_answer(400, {"error": "invalid_grant", "error_description": "access_denied"})
         return _denied()
-    granted = {"access_token": token.access, "scope": "useraccount", "token_type": "Bearer"}
+    scopes = " ".join(scopes_of(instance, token.client_id).values())
+    granted = {"access_token": token.access, "scope": scopes or "useraccount", "token_type": "Bearer"}
     if grant_type not in _WITHOUT_REFRESH and not application.public:
         granted["refresh_token"] = token.refresh
     return json_answer(200, {**granted, "expires_in": int((token.access_ends - now).total_seconds())})

@@ -25,6 +25,8 @@ class Request:
     """By lower-case name."""
     body: bytes = b""
     user: User | None = None
+    client_id: str = ""
+    """The OAuth client whose token signed the request in."""
     certificate: bytes = b""
     """That of the client (DER), where the connection asked for one."""
 

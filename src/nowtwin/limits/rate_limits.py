@@ -83,11 +83,11 @@ class Rule:
             and wanted["method"].upper() in {"", call.method}
             and wanted["table"] in {"", call.table}
             and wanted["import_set_table"] in {"", call.table}
-            and (not wanted["resource"] or _is_resource(wanted["resource"], call))
+            and (not wanted["resource"] or is_resource(wanted["resource"], call))
         )
 
 
-def _is_resource(resource: str, call: Call) -> bool:
+def is_resource(resource: str, call: Call) -> bool:
     """`GET /now/v2/table/incident` or `/now/table/{tableName}`, the verb and the version being optional."""
     method, _, path = resource.strip().rpartition(" ")
     pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path.removeprefix("/api")))

@@ -87,10 +87,10 @@ def _proof(instance: Instance, request: Request) -> Proof | None:
 
 def _token_proof(instance: Instance, request: Request) -> Proof | None:
     """Bearer, API key, access token in the URL (D:c_OAuthAuthorizationCodeFlow.md), client certificate, else the session."""
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    now = instance.clock.now()
-    if scheme.lower() == "bearer" or (not scheme and request.param("access_token")):
-        user_name = instance.accounts.bearer(secret.strip() or request.param("access_token"), now)
+    scheme = request.headers.get("authorization", "").partition(" ")[0]
+    access = _access_token(request)
+    if access is not None:
+        user_name = instance.accounts.bearer(access, instance.clock.now())
         return Proof(user_name, "oauth") if user_name else None
     if scheme:
         return None
@@ -102,6 +102,20 @@ def _token_proof(instance: Instance, request: Request) -> Proof | None:
         return Proof(user_name, "mutual_auth")
     user_name = instance.accounts.session_user(cookie(request, "JSESSIONID"))
     return Proof(user_name, "session") if user_name else None
+
+
+def _access_token(request: Request) -> str | None:
+    """None where the request is not signed in by one."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return secret.strip() or request.param("access_token")
+    return None if scheme else request.param("access_token") or None
+
+
+def client_of(instance: Instance, request: Request) -> str:
+    """The OAuth client whose token signs a request in; empty where something else does."""
+    access = _access_token(request)
+    return "" if access is None else instance.accounts.client_of(access)
 
 
 def _pair(secret: str) -> tuple[str, str] | None:

@@ -166,6 +166,7 @@ def stock_rows() -> Iterator[tuple[str, Rows]]:
     yield "alm_hardware_state_mapping", [_hardware_state(a, substate, hardware) for a, substate, _, hardware in _STATES]
     yield "alm_asset_ci_field_mapping", [_field("model", "model_id"), *(_field(e, e) for e in _MAPPED)]
     yield "sys_scope", [{"sys_id": "global", "scope": "global", "name": "Global", "active": "true"}]
+    yield "sys_auth_scope", [{"sys_id": row_id("sys_auth_scope", "useraccount"), "name": "useraccount"}]
     yield "sys_transform_map", [_user_map()]
     yield "sys_transform_entry", [_user_field(source, target) for source, target in _USER_FIELDS.items()]
 

@@ -31,7 +31,8 @@ from nowtwin.errors import Refused
 from nowtwin.http import xml as xml_format
 from nowtwin.http.messages import Answer, Request, refusal
 from nowtwin.instance import Instance
-from nowtwin.permission.sign_in import KEY, authenticate, cookie
+from nowtwin.permission.auth_scopes import require_scope
+from nowtwin.permission.sign_in import KEY, authenticate, client_of, cookie
 from nowtwin.permission.web_services import require_api, require_web_access
 
 Handler = Callable[[Instance, Request, "re.Match[str]"], Answer]
@@ -52,7 +53,8 @@ def answer(instance: Instance, request: Request) -> Answer:
         if public:
             return xml_format.answered(request, public)
         user = authenticate(instance, request)
-        request = replace(request.signed_in(user), query=_without_secrets(request))
+        client = client_of(instance, request)
+        request = replace(request.signed_in(user), query=_without_secrets(request), client_id=client)
         allowance = instance.rate_limits.take(user, request)
         if allowance:
             allowance.require()
@@ -70,6 +72,7 @@ def answer(instance: Instance, request: Request) -> Answer:
 def dispatch(instance: Instance, request: Request) -> Answer:
     """The answer of the API that the path names, for a signed-in request. Raises Refused."""
     instance.consequences.run_due()
+    require_scope(instance, request)
     attached = attachment.PATHS.fullmatch(request.path) is not None
     if len(request.body) > instance.switches.body_limit and not attached:
         raise Refused(
