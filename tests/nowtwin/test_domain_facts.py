@@ -297,7 +297,7 @@ def test_a_new_record_takes_its_state_from_either_column(talk: Talk) -> None:
         assert (made["state"], made["incident_state"]) == (state, state)
 
 
-@pytest.mark.behaviour("11.1", evidence="documentation: reopening-incident.md; code: hints of reopen_count")
+@pytest.mark.behaviour("11.1", evidence="documentation: reopening-incident.md, hint of reopen_count")
 def test_an_incident_that_leaves_resolved_or_closed_is_reopened(talk: Talk) -> None:
     admin = talk.rows("sys_user", "user_name=admin")[0]["sys_id"]
     incident = resolved(talk)
@@ -315,7 +315,7 @@ def test_an_incident_that_leaves_resolved_or_closed_is_reopened(talk: Talk) -> N
     assert (told["state"], told["reopen_count"]) == ("8", "2")
 
 
-@pytest.mark.behaviour("11.1", evidence="code: hints of problem.reopen_count")
+@pytest.mark.behaviour("11.1", evidence="documentation: hint of problem.reopen_count")
 def test_a_problem_that_leaves_resolved_is_reopened(talk: Talk) -> None:
     talk.instance.load("problem", [{"sys_id": "1" * 32, "state": "106", "problem_state": "106"}])
     told = talk.patch("problem", "1" * 32, {"state": "103"}).result
