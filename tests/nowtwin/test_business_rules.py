@@ -57,11 +57,12 @@ def test_each_operation_runs_only_the_rules_for_it(talk: Talk) -> None:
 def test_previous_holds_what_is_stored_and_changes_tell_the_difference(talk: Talk) -> None:
     script = """current.description = [previous.short_description, current.short_description.changes(),
         current.short_description.changesFrom('old'), current.short_description.changesTo('new'),
+        current.short_description.changesFrom('new'), current.short_description.changesTo('old'),
         current.impact.changes(), current.changes()].join();"""
     add_rule(talk, script, action_insert=False, action_update=True)
     record = insert(talk, short_description="old")
     changed = talk.patch("incident", record["sys_id"], {"short_description": "new"}).result
-    assert changed["description"] == "old,true,true,true,false,true"
+    assert changed["description"] == "old,true,true,true,false,false,false,true"
 
 
 def test_on_insert_there_is_no_previous_and_what_is_filled_has_changed(talk: Talk) -> None:

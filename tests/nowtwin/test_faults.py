@@ -248,6 +248,7 @@ def test_rules_name_route_method_table_and_user_and_the_first_that_strikes_wins(
     asked = [joe.get("stats/problem"), talk.get("cmdb/instance/cmdb_ci"), joe.get("table/problem")]
     asked += [talk.get("table/problem"), talk.get("table/incident")]
     assert [reply.status for reply in asked] == [501, 502, 503, 504, 200]
+    assert talk.post("cmdb_ci", {"name": "of another method"}).status == 201
 
 
 def test_latency_is_given_by_route_table_and_user(talk: Talk) -> None:

@@ -86,7 +86,9 @@ def test_every_refusal_looks_the_same(talk: Talk, change: Mapping[str, str]) -> 
 
 
 def test_only_a_form_in_the_body_is_taken(talk: Talk) -> None:
-    assert talk.call("POST", "/oauth_token.do", b"{}", {"Content-Type": "application/json"}).status == 401
+    for kind in ("application/json", "text/plain"):
+        body = urlencode(PASSWORD).encode()
+        assert talk.call("POST", "/oauth_token.do", body, {"Content-Type": kind}).status == 401
     assert talk.call("POST", f"/oauth_token.do?{urlencode(PASSWORD)}", b"").status == 401
 
 

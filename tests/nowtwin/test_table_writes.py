@@ -114,6 +114,7 @@ def test_the_hold_reason_goes_when_an_incident_leaves_on_hold(talk: Talk) -> Non
 def test_numbers_and_booleans_may_be_json_scalars(talk: Talk) -> None:
     record = talk.post("incident", {"reassignment_count": 4, "active": True, "knowledge": False}).result
     assert (record["reassignment_count"], record["active"], record["knowledge"]) == ("4", "true", "false")
+    assert talk.post("incident", {"short_description": True}).result["short_description"] == "true"
 
 
 @pytest.mark.behaviour("1.7", evidence="assumption", switch="truncate_long_strings")
