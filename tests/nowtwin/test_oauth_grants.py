@@ -82,6 +82,20 @@ def test_a_client_without_id_or_secret_is_given_both(frozen: Talk) -> None:
     assert _ask(frozen, **form, client_id=made["client_id"], client_secret=secret).status == 200
 
 
+def test_a_client_says_how_long_its_refresh_tokens_live_and_that_it_is_a_client(frozen: Talk) -> None:
+    made = _client(frozen, access_token_lifespan="60", refresh_token_lifespan="120")
+    client = {"client_id": "c" * 32, "client_secret": "hush"}
+    asked = {"grant_type": "password", "username": "admin", "password": "admin"}
+    again = {"grant_type": "refresh_token", "refresh_token": _ask(frozen, **client, **asked).json["refresh_token"]}
+    frozen.control("PUT", "clock", {"advance": 119})
+    assert _ask(frozen, **client, **again).status == 200
+    frozen.control("PUT", "clock", {"advance": 1})
+    assert _ask(frozen, **client, **again).json == DENIED
+    assert _ask(frozen, **client, **asked).status == 200
+    frozen.instance.load("oauth_entity", [{"sys_id": made["sys_id"], "client_id": "c" * 32, "type": "oauth_provider"}])
+    assert _ask(frozen, **client, **asked).json == DENIED
+
+
 def test_a_client_is_for_the_grant_it_names(frozen: Talk) -> None:
     made = _client(frozen, inbound_grant_type="client_credential")
     name = "glide.oauth.inbound.client.credential.grant_type.enabled"
