@@ -1,6 +1,6 @@
 """Random histories with SQL writers: two roles write three tables, two of them of one hierarchy, by label and by value, with
-savepoints, at once or at COMMIT; they roll back, are cancelled and killed, amid changes in ServiceNow, refusals, faults, dead
-writers and the applier's work. After quiet ServiceNow, replica and log agree; each create, change and entry that a client
+savepoints, at once or at COMMIT; they roll back, are cancelled and killed, amid changes in ServiceNow, refusals, faults, writers
+that die or freeze and wake up later, and the applier's work. After quiet ServiceNow, replica and log agree; each create, change and entry that a client
 was told to be done was done once, and nothing that failed was left.
 
 Every run plays 24; the seed stands with a failure. `--histories N` plays more of them, `--history SEED` one again; who is
@@ -12,26 +12,26 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 import psycopg
 import pytest
 
-from nowbridge.delivery.deliver import Manner
+from nowbridge.model.errors import NowbridgeError
 from nowbridge.store import hints, sql_users
 from nowbridge.writethrough.enable import enable_writes
-from nowbridge.writethrough.settling import Settler
-from nowbridge.writethrough.writer import Writer
 from nowtwin.behaviour.faults import FaultRule, Kind
 from nowtwin.query.parse import parse
 from nowtwin.records.selecting import select
 from tests.support.histories import Beginning, groups, named, told_by_seed
-from tests.support.replica import without_waiting
 from tests.writethrough.conftest import USER, Writing
+from tests.writethrough.freezing import LEASE, LONGEST, FreezingWorker
 
 USUAL, TOGETHER = 24, 6
 KINDS: tuple[Kind, ...] = ("status", "drop_before", "drop_after", "delay", "truncate")
 STEPS = 20
+GATES = 12  # that a worker passes at a write, more or less
 NOTHING_SENT = "nothing was sent"
 TABLES = ("incident", "problem", "task")
 STORED = ("sys_id", "short_description")
@@ -79,17 +79,11 @@ class History:
         self.done: list[Transaction] = []
         self.clients: dict[asyncio.Task[None], psycopg.AsyncConnection[tuple[object, ...]]] = {}
         self.hinted: list[tuple[str, str]] = []
-        self.bench.replica = replica = self.bench.open_replica("worker-1")
-        writing.writer = Writer(
-            self.bench.database,
-            replica.instance,
-            self.bench.connection_id,
-            replica.holder,
-            replica.labeller,
-            self.bench.now,
-            Manner(sleep=without_waiting, longest=120.0),
-        )
-        self.settler = Settler(writing.writer)
+        self.bench.replica = self.bench.open_replica("worker-1")
+        self.opened = AsyncExitStack()
+        self.worker: FreezingWorker
+        self.workers = 0
+        self.frozen: list[tuple[FreezingWorker, set[asyncio.Task[None]]]] = []
 
     def text(self, by: str) -> str:
         """A text that is written once only."""
@@ -97,11 +91,19 @@ class History:
         return f"{by} {self.number}"
 
     async def play(self) -> None:
-        self.writing.resume()
-        for _ in range(STEPS):
-            await self.step()
-        await self.be_quiet()
-        await self.writing.writer.close()
+        async with self.opened:
+            await self.begin_worker()
+            self.writing.resume()
+            for _ in range(STEPS):
+                await self.step()
+            await self.be_quiet()
+
+    async def begin_worker(self) -> None:
+        """A worker that takes writes from now on, in the place of the one before."""
+        self.workers += 1
+        worker = FreezingWorker(self.bench, self.writing.dsn, f"worker-{self.workers}")
+        self.worker = await self.opened.enter_async_context(worker)
+        self.writing.writer = self.worker.writer
 
     async def step(self) -> None:
         acts = [
@@ -117,7 +119,8 @@ class History:
         for _ in range(self.chance.randint(0, 2)):
             self.chance.choice(acts)()
         writes = [self.write, self.write, self.write, self.write, self.cancel, self.terminate, self.kill_writer]
-        works = [self.poll, self.read, self.settle, self.look, self.turn, self.finish_some]
+        writes += [self.freeze, self.freeze]
+        works = [self.poll, self.read, self.settle, self.look, self.turn, self.finish_some, self.thaw, self.thaw]
         await self.poll()
         await self.chance.choice(writes)()
         await self.chance.choice(works)()
@@ -302,6 +305,56 @@ class History:
         await self.instance_is_done()
         self.bench.now.pass_(seconds=31)
 
+    async def freeze(self) -> None:
+        """A worker stops wherever it is, between two of its steps: with a claim, between calls, before it notes an end or
+        while it settles. Its lease may run out, and the time after which what is not there was not carried out; another
+        takes its place, until it wakes up.
+        """
+        self.worker.frost.stop(after=self.chance.randint(0, GATES))
+        if self.chance.random() < 0.3:
+            task = asyncio.create_task(self.settle_beside())
+            self.writing.running.add(task)
+            task.add_done_callback(self.writing.running.discard)
+        await self.write()
+        await self.is_frozen()
+        if self.chance.random() < 0.5:  # it wakes up before anybody noticed, and stops again
+            self.bench.now.pass_(seconds=31)
+            self.worker.frost.stop(after=self.chance.randint(1, GATES))
+            await self.is_frozen()
+        self.frozen.append((self.worker, set(self.writing.running)))
+        self.writing.running.clear()
+        await self.begin_worker()
+        self.bench.now.pass_(seconds=self.chance.choice([5, 31, 31, 31 + LONGEST]))
+        await self.chance.choice([self.settle, self.look, self.look, self.thaw, self.turn])()
+
+    async def is_frozen(self) -> None:
+        """The worker stands, and what it had asked of the instance has ended."""
+        caught = asyncio.create_task(self.worker.frost.caught.wait())
+        done = asyncio.gather(*self.clients, return_exceptions=True)
+        await asyncio.wait(
+            (caught, done), return_when=asyncio.FIRST_COMPLETED, timeout=2
+        )  # or a client waits for another
+        caught.cancel()
+        self.worker.frost.stop()
+        await self.worker.frost.still()
+        await self.instance_is_done()
+
+    async def settle_beside(self) -> None:
+        """What a worker does beside writing."""
+        with suppress(NowbridgeError):  # it is another's now
+            await self.worker.settler.look_for_unknown()
+            await self.worker.settler.settle()
+
+    async def thaw(self) -> None:
+        """Who was frozen goes on where it was."""
+        for worker, tasks in self.frozen:
+            worker.frost.thaw()
+            for task in tasks:
+                if not task.done():
+                    self.writing.running.add(task)
+                    task.add_done_callback(self.writing.running.discard)
+        self.frozen.clear()
+
     async def instance_is_done(self) -> None:
         """What was asked of it by somebody who is gone has ended: the clock of the history passes faster than that."""
         while self.bench.twin.instance.calls.running:  # noqa: ASYNC110 - another thread's counter
@@ -329,19 +382,20 @@ class History:
         await self.bench.replica.read_hints()
 
     async def settle(self) -> None:
-        await self.settler.settle()
+        await self.worker.settler.settle()
 
     async def look(self) -> None:
-        await self.settler.look_for_unknown()
+        await self.worker.settler.look_for_unknown()
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
     async def be_quiet(self) -> None:
         self.mend()
+        await self.thaw()
         while self.clients:
             if not self.writing.running:
                 self.bench.now.pass_(seconds=31)
-                await self.settler.look_for_unknown()
+                await self.look()
             if waiting := list(self.clients):  # the last one may have ended while this looked
                 await asyncio.wait(waiting, timeout=0.5)
         await self.writing.pause()
@@ -352,8 +406,8 @@ class History:
         await self.writing.until(clients, 0)  # a client hears that it is terminated before its transaction has ended
         for _ in range(4):
             self.bench.now.pass_(hours=1)
-            await self.settler.look_for_unknown()
-            await self.settler.settle()
+            await self.look()
+            await self.settle()
             while await self.bench.replica.read_hints() is not None:
                 pass
         await self.bench.catch_up()
@@ -398,6 +452,8 @@ async def assert_agreement(writing: Writing) -> None:
         assert (await writing.bench.verify(table)).wrong == 0, table
     open_ = "SELECT id, state FROM nowbridge.write_log WHERE settled IS NULL AND state <> 'abandoned'"
     assert await writing.bench.rows(open_) == []
+    hasty = f"SELECT id FROM nowbridge.write_log WHERE silent_since < sent_at + interval '{LEASE.total_seconds()} s'"
+    assert await writing.bench.rows(hasty) == [], "taken from a writer that had begun to send less than a lease ago"
     reverted = await writing.bench.rows(
         "SELECT s->>'sys_id', f->>1 FROM nowbridge.write_log, jsonb_array_elements(plan->'steps') s,"
         " jsonb_array_elements(s->'fields') f WHERE settled = 'reverted' AND f->>0 = 'short_description'"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -33,6 +33,7 @@ from nowbridge.transport.messages import Response
 MOST_LOOKED_AT = tables.MOST_IDS
 MOST_IN_BATCH = 100
 LONG_BATCH = 5.0  # seconds
+LOOKED_LATELY = 1.0  # seconds
 NODES_APART = timedelta(seconds=2)  # how far the clocks of one instance's nodes may be apart
 
 
@@ -116,6 +117,7 @@ class Delivery:
     keeps: Keeps = field(default=_always)
     restoring: bool = False  # what is created has been there: better without a field that is ignored than not at all
     _free: int = 0
+    _looked_at: float = float("-inf")
     _begun: datetime | None = None  # by the instance's clock; for journal entries only
 
     async def run(self, plan: Plan, begin: Begin) -> Report:
@@ -125,7 +127,7 @@ class Delivery:
             return Report(tuple(Outcome(step, Fate.NOT_SENT) for step in plan.steps), refusal)
         if any(step.journals for step in plan.steps):
             self._begun = await self.instance.server_now()
-        if not await begin():
+        if not await self._holds(begin):
             return Report(tuple(Outcome(step, Fate.NOT_SENT) for step in plan.steps))
         done: list[Outcome] = []
         self._free = self.manner.parallel
@@ -214,14 +216,31 @@ class Delivery:
         if self._free > 0:
             self._free -= 1
             return True
-        return await self.keeps()
+        return await self._holds(self.keeps)
+
+    async def _holds(self, asked: Keeps) -> bool:
+        """Look whether the plan is still ours, and remember when that was."""
+        now = self.manner.monotonic()
+        held = await asked()
+        self._looked_at = now if held else float("-inf")
+        return held
+
+    async def _leave(self) -> None:
+        """A call that had to wait for its turn, or is tried again, looks once more. Raises Retry `write.taken`."""
+        lately = self.manner.monotonic() - self._looked_at < LOOKED_LATELY
+        if not lately and not await self._holds(self.keeps):
+            raise Retry("write.taken", asked="send a write", answered="another worker has it now")
 
     async def _send(self, steps: Sequence[Step]) -> list[Outcome]:
         """Send these steps in one call; what a batch did not come to is sent again in a smaller one."""
         outcomes: dict[int, Outcome] = {}
         left = list(enumerate(steps))
         size = len(left)
+        first = True
         while left:
+            if not first and not await self._holds(self.keeps):
+                return [outcomes.get(at) or Outcome(step, Fate.UNKNOWN) for at, step in enumerate(steps)]
+            first = False
             now, later = left[:size], left[size:]
             answered = await self._call([step for _, step in now])
             again = [one for one, response in zip(now, answered, strict=True) if response is None]
@@ -237,7 +256,7 @@ class Delivery:
 
     async def _call(self, steps: Sequence[Step]) -> list[Response | NowbridgeError | None]:
         """The response to each step, the error that stood in its way, or None where it was not carried out."""
-        requests = [request_of(step, self.fields(step)) for step in steps]
+        requests = [replace(request_of(step, self.fields(step)), leaves=self._leave) for step in steps]
         try:
             if len(requests) == 1:
                 answer = await self.instance.call(requests[0])
@@ -256,6 +275,8 @@ class Delivery:
                 error = found
             else:
                 return self._compared(step, response)
+        if error is not None and error.code == "write.taken":
+            return Outcome(step, Fate.UNKNOWN)
         if isinstance(error, (Unsettled, Retry)) and not _never_arrived(error):
             return await self._find(step)
         if isinstance(error, Park) and error.code == "record.missing" and step.operation is Operation.DELETE:
@@ -292,7 +313,7 @@ class Delivery:
             await self.manner.sleep(pause)
             waited += pause
             pause = min(pause * 2, 10.0)
-        if step.journals or not await self.keeps():
+        if step.journals or not await self._holds(self.keeps):
             return Outcome(step, Fate.UNKNOWN)
         (answered,) = await self._call([step])
         if isinstance(answered, Response):
@@ -341,7 +362,7 @@ class Delivery:
         return Report(tuple(ended), first or Refusal("08007", NO_ANSWER))
 
     async def _revert(self, outcome: Outcome) -> Outcome:
-        if not await self.keeps():
+        if not await self._holds(self.keeps):
             return Outcome(outcome.step, Fate.UNKNOWN)
         back = inverse(outcome)
         fate = Fate.REVERTED if outcome.fate is Fate.DONE else Fate.REFUSED

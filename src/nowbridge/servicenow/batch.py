@@ -16,6 +16,8 @@ from nowbridge.model.errors import Retry
 from nowbridge.servicenow.instance import Instance
 from nowbridge.transport.messages import Headers, Request, Response
 
+PATH = "/api/now/v1/batch"
+
 
 class _Line(msgspec.Struct):
     name: str
@@ -37,14 +39,16 @@ class _Batch(msgspec.Struct):
 async def send(instance: Instance, requests: Sequence[Request], *, asked: str) -> list[Response | None]:
     """The response to each request, in their order; None for one that was not serviced, which was not carried out.
 
-    Not checked: `servicenow.answers.check` tells what each means. Raises Unsettled `write.unsettled` when the batch
+    The batch leaves as the first of them does. Not checked: `servicenow.answers.check` tells what each means. Raises Unsettled `write.unsettled` when the batch
     itself got no answer or a broken one and is not idempotent throughout: then any of them may have been carried out.
     """
     idempotent = all(request.idempotent for request in requests)
     body = json.dumps(
         {"batch_request_id": "1", "rest_requests": [_inner(at, one) for at, one in enumerate(requests)]}
     ).encode()
-    outer = await instance.post("/api/now/v1/batch", body, asked=asked, idempotent=idempotent)
+    outer = await instance.call(
+        Request("POST", PATH, body=body, asked=asked, idempotent=idempotent, leaves=requests[0].leaves)
+    )
     try:
         batch = msgspec.json.decode(outer.body, type=_Batch)
         serviced = {one.id: _response(one, outer.server_time) for one in batch.serviced_requests}

@@ -154,10 +154,7 @@ class Instance:
 
     async def _send(self, request: Request, plain: Headers, token: Token | None) -> Response:
         lines = plain.with_(*auth.headers(self._auth, token))
-        dressed = Request(
-            request.method, request.path, request.params, lines, request.body, request.asked, request.idempotent
-        )
-        response = await self._client.send(dressed)
+        response = await self._client.send(replace(request, headers=lines))
         if response.server_time is not None:
             self._heard = (response.server_time, self._client.monotonic())
         return response

@@ -114,6 +114,8 @@ class Client:
 
     async def _try(self, request: Request) -> Response | Failure:
         async with self.gate.slot():
+            if request.leaves is not None:
+                await request.leaves()
             started = self.monotonic()
             try:
                 outcome: Response | Failure = await self._exchange(request, started)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from datetime import datetime
 
 
@@ -44,6 +44,7 @@ class Request:
 
     `asked` says in words for people what the call is for ("read a page of incident"); it goes into errors, so it
     holds no secret and no value of a record. `idempotent` says that sending it twice does what sending it once does.
+    `leaves` is called right before each try, when nothing stands between it and the wire any more; what it raises stops the call.
     """
 
     method: str
@@ -53,6 +54,7 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     asked: str = "call the instance"
     idempotent: bool = True
+    leaves: Callable[[], Awaitable[None]] | None = field(default=None, repr=False, compare=False)
 
     @property
     def target(self) -> str:

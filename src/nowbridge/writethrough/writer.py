@@ -219,18 +219,23 @@ class Writer:
             if back is None:
                 ended.append(replace(one, fate=Fate.KEPT))
                 continue
-            if not await self.keeps(entry):
-                raise Retry("write.taken", asked=f"take write {entry.id} back", answered="another worker has it now")
+            await self._goes_on(entry)
             (already,) = await delivery.trace((back,))
             report = (
                 Report((already,))
                 if already is not None and not already.moved
-                else await delivery.run(Plan((back,)), _at_once)
+                else await delivery.run(Plan((back,)), partial(self._goes_on, entry))
             )
             (last,) = report.outcomes
             kept = last.fate is not Fate.DONE
             ended.append(replace(one, fate=Fate.KEPT if kept else Fate.REVERTED, refusal=report.refusal))
         return ended[::-1]
+
+    async def _goes_on(self, entry: Entry) -> bool:
+        """Asked before a step is taken back, and again right before the call. Raises Retry `write.taken` when another worker has the entry now."""
+        if not await self.keeps(entry):
+            raise Retry("write.taken", asked=f"take write {entry.id} back", answered="another worker has it now")
+        return True
 
     async def bring_in(self, entry: Entry) -> None:
         """Have the records read back, whatever became of them. One that was created may have been deleted again."""
@@ -349,10 +354,6 @@ class Writer:
             {name: text or None for name, text in zip(names, texts, strict=True)}
             for texts in zip(*columns, strict=True)
         ]
-
-
-async def _at_once() -> bool:
-    return True
 
 
 def said_of(changes: Sequence[Change]) -> dict[str, dict[str, Any]]:
