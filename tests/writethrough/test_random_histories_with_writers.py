@@ -1,7 +1,7 @@
 """Random histories with SQL writers: two roles write three tables, two of them of one hierarchy, by label and by value, with
 savepoints, at once or at COMMIT; they roll back, are cancelled and killed, amid changes in ServiceNow, refusals, faults, writers
 that die or freeze and wake up later, and the applier's work. After quiet ServiceNow, replica and log agree; each create, change and entry that a client
-was told to be done was done once, and nothing that failed was left.
+was told to be done was done once, nothing that failed was left, and nothing was overwritten that its client had not seen.
 
 Every run plays 24; the seed stands with a failure. `--histories N` plays more of them, `--history SEED` one again; who is
 quicker is not the seed's to say.
@@ -14,6 +14,8 @@ import random
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -32,9 +34,11 @@ USUAL, TOGETHER = 24, 6
 KINDS: tuple[Kind, ...] = ("status", "drop_before", "drop_after", "delay", "truncate")
 STEPS = 20
 GATES = 12  # that a worker passes at a write, more or less
+TERMINATED = "57P01"
 NOTHING_SENT = "nothing was sent"
 TABLES = ("incident", "problem", "task")
 STORED = ("sys_id", "short_description")
+LOGGED = "SELECT settled, taken_at, changes FROM nowbridge.write_log WHERE mode = 'write' AND sent_at IS NOT NULL"
 REFUSE = "if (current.getValue('description') == 'refuse me') current.setAbortAction(true);"
 
 pytestmark = pytest.mark.req("Q47")
@@ -79,6 +83,7 @@ class History:
         self.done: list[Transaction] = []
         self.clients: dict[asyncio.Task[None], psycopg.AsyncConnection[tuple[object, ...]]] = {}
         self.hinted: list[tuple[str, str]] = []
+        self.made_at: dict[str, datetime] = {}
         self.bench.replica = self.bench.open_replica("worker-1")
         self.opened = AsyncExitStack()
         self.worker: FreezingWorker
@@ -138,7 +143,8 @@ class History:
     def change(self) -> None:
         if found := self.some():
             column = self.chance.choice(["short_description", "description"])
-            self.bench.twin.instance.update(*found, {column: self.text("there")}, user="admin")
+            self.bench.twin.instance.update(*found, {column: (text := self.text("there"))}, user="admin")
+            self.made_at[text] = self.bench.now()
 
     def create(self) -> None:
         table = self.chance.choice(["incident", "problem"])
@@ -442,7 +448,9 @@ async def test_after_quiet_servicenow_replica_and_log_agree(
             await history.play()
             print(f"seed {seed}: clients were told {Counter(one.ended for one in history.done)}")  # noqa: T201
             await assert_agreement(writing)
-            assert_done_once(history, changes_in(writing))
+            changes = changes_in(writing)
+            assert_done_once(history, changes)
+            assert_as_logged(history, changes, await writing.bench.rows(LOGGED))
 
 
 async def assert_agreement(writing: Writing) -> None:
@@ -507,3 +515,21 @@ def assert_done_once(history: History, changes: dict[tuple[str, str], list[str]]
         elif one.without_trace:
             assert not any(notes[note] for note in one.notes), one
             assert written.isdisjoint(one.texts), one
+
+
+def assert_as_logged(history: History, changes: dict[tuple[str, str], list[str]], log: list[tuple[Any, ...]]) -> None:
+    """The log calls committed what its client committed. What was changed in ServiceNow before a worker took the write, which
+    looks after that, was overwritten only if the client had seen it.
+    """
+    clients = {text: one for one in history.done for text in one.texts + one.notes + one.never}
+    for settled, taken_at, changed in log:
+        values = [(sys_id, said) for _, sys_id, _, columns in changed for said in columns.items()]
+        for sys_id, (column, (before, text)) in values:
+            if (one := clients.get(text)) is None:
+                continue
+            if settled == "committed":
+                assert text not in one.never, one
+                assert one.ended in ("", "gone", TERMINATED), one
+            stood = changes.get((sys_id, text), [before])[0]
+            known = column != "short_description" or stood == before
+            assert known or history.made_at.get(stood, taken_at) >= taken_at, (sys_id, before, stood, one)
