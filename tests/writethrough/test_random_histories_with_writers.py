@@ -523,8 +523,7 @@ def assert_as_logged(history: History, changes: dict[tuple[str, str], list[str]]
     """
     clients = {text: one for one in history.done for text in one.texts + one.notes + one.never}
     for settled, taken_at, changed in log:
-        values = [(sys_id, said) for _, sys_id, _, columns in changed for said in columns.items()]
-        for sys_id, (column, (before, text)) in values:
+        for (sys_id, column), (before, text) in net_of(changed).items():
             if (one := clients.get(text)) is None:
                 continue
             if settled == "committed":
@@ -533,3 +532,12 @@ def assert_as_logged(history: History, changes: dict[tuple[str, str], list[str]]
             stood = changes.get((sys_id, text), [before])[0]
             known = column != "short_description" or stood == before
             assert known or history.made_at.get(stood, taken_at) >= taken_at, (sys_id, before, stood, one)
+
+
+def net_of(changed: list[Any]) -> dict[tuple[str, str], tuple[Any, Any]]:
+    """What a transaction's changes come to: by record and column, the first value before and the last after."""
+    net: dict[tuple[str, str], tuple[Any, Any]] = {}
+    for _, sys_id, _, columns in changed:
+        for column, (before, after) in columns.items():
+            net[sys_id, column] = (net.get((sys_id, column), (before, None))[0], after)
+    return net
