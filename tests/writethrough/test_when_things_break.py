@@ -16,6 +16,7 @@ from nowbridge.writethrough.settling import OnAbort, Settler
 from nowtwin.behaviour.faults import FaultRule
 from tests.support.replica import without_waiting
 from tests.writethrough.conftest import Writing
+from tests.writethrough.freezing import FreezingWorker
 
 UPDATE = "UPDATE incident SET short_description = 'written' WHERE number = 'INC0000001'"
 
@@ -267,6 +268,34 @@ async def test_a_writer_that_was_frozen_before_it_sends_has_a_whole_lease_for_se
         await waiting
     await Settler(writing.writer).settle()
     assert await stands(writing) == ("written", "1", "written", ("done", "committed"))
+
+
+async def test_a_worker_that_froze_while_it_takes_back_sends_nothing_beside_the_one_who_took_over(
+    writing: Writing,
+) -> None:
+    for gates in range(1, 9):  # before and behind each of its questions
+        async with await writing.connect() as client, client.transaction():
+            await client.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            async with client.transaction(force_rollback=True):
+                await client.execute(UPDATE)
+        async with FreezingWorker(writing.bench, writing.dsn, "frozen") as worker:
+            worker.frost.stop(after=gates)
+            settling = asyncio.create_task(worker.settler.settle())
+            await asyncio.wait(
+                (settling, caught := asyncio.create_task(worker.frost.caught.wait())),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            caught.cancel()
+            writing.bench.now.pass_(seconds=31)
+            await Settler(writing.writer).settle()
+            assert writing.incident(writing.ids[1])["short_description"] == "no 1"
+            writing.change_in_servicenow(writing.ids[1], short_description="somebody else's")
+            worker.frost.thaw()
+            await asyncio.gather(settling, return_exceptions=True)
+        assert writing.incident(writing.ids[1])["short_description"] == "somebody else's", gates
+        writing.change_in_servicenow(writing.ids[1], short_description="no 1")
+        await writing.bench.replica.read_hints()
+        await writing.bench.catch_up()
 
 
 async def test_a_postgres_that_lost_dblink_says_why_it_does_not_write(
