@@ -18,6 +18,7 @@ import pytest
 
 from nowbridge.settings import load
 from nowbridge.wiring import duties_of
+from nowbridge.wiring.replicas import new_holder
 from tests.support.replica import Bench
 
 VICTIM = """
@@ -92,12 +93,13 @@ async def test_a_worker_that_dies_at_every_step_leaves_a_load_that_another_ends(
 async def test_what_a_killed_worker_had_is_taken_over_within_thirty_seconds(bench: Bench, tmp_path: Path) -> None:
     """By the clock: a lease that was renewed just before the death, and the wait until somebody looks again."""
     settings = load({"HOME": str(tmp_path)})
-    assert settings.lease_seconds + duties_of(settings).idle < 30
+    lease = new_holder(settings).lease.total_seconds()
+    assert lease + duties_of(settings).idle < 30
     bench.make_incidents(20)
     await bench.add("incident")
     await bench.replica.prepare()
     program = tmp_path / "victim.py"
-    program.write_text(VICTIM.replace("timedelta(seconds=30)", f"timedelta(seconds={settings.lease_seconds})"))
+    program.write_text(VICTIM.replace("timedelta(seconds=30)", f"timedelta(seconds={lease})"))
     assert await run_victim(bench, program, 2) == -signal.SIGKILL
     assert await bench.rows("SELECT owner FROM nowbridge.shard WHERE lease_until IS NOT NULL") == [("victim",)]
     heir = bench.open_replica("heir")
