@@ -12,6 +12,7 @@ from nowtwin.accounts.users import User
 from nowtwin.behaviour.switches import Switches
 from nowtwin.clock import STAMP
 from nowtwin.query.fields import Field, Source
+from nowtwin.reading.currencies import MONEY, Currencies
 from nowtwin.schema.dictionary import Column, Dictionary
 from nowtwin.storage.rows import Storage
 from nowtwin.values import (
@@ -48,6 +49,7 @@ class Displays:
         self._storage = storage
         self._switches = switches
         self._user = user
+        self._currencies = Currencies(storage)
         self._date = strftime_of(user.date_format)
         self._date_time = f"{self._date} {strftime_of(user.time_format)}"
 
@@ -78,7 +80,7 @@ class Displays:
             )
             if labels:
                 return {value: labels.get(value, f"({value})") for value in values}
-        shaper = self._shaper(column.type)
+        shaper = self._of_session() if column.type in MONEY else self._shaper(column.type)
         return {value: shaper(value) for value in values}
 
     def _shaper(self, internal_type: str) -> Callable[[str], str]:
@@ -97,11 +99,9 @@ class Displays:
             "glide_time": self.time,
             "sys_class_name": self._dictionary.table_label,
             "table_name": self._dictionary.table_label,
-            "currency": self.money,
             "currency2": self.money,
-            "price": self.money,
             **dict.fromkeys(_IMAGES, _picture if self._switches.images_display_path else str),
-            **dict.fromkeys(DECIMAL_TYPES - {"currency", "price"}, _grouped),
+            **dict.fromkeys(DECIMAL_TYPES - MONEY.keys(), _grouped),
         }.get(internal_type, str)
 
     # -- dates -------------------------------------------------------------------------------------------------
@@ -133,11 +133,27 @@ class Displays:
         """An amount, with its currency before it where the value names one (`EUR;10.00`)."""
         currency, _, amount = text.rpartition(";")
         number = number_of(amount)
-        if number is None:
-            return text
+        return text if number is None else self._amount(currency or self._currencies.reference(), number)
+
+    def _amount(self, currency: str, number: float) -> str:
         if self._switches.money_by_code:
-            return f"{currency or 'USD'} {number:,.2f}"
-        return f"{_SIGNS.get(currency or 'USD', currency)}{number:,.2f}"
+            return f"{currency} {number:,.2f}"
+        return f"{_SIGNS.get(currency, currency)}{number:,.2f}"
+
+    def _of_session(self) -> Callable[[str], str]:
+        """Shows amounts of the reference currency in that of the user."""
+        reference, session = self._currencies.reference(), self._currencies.session(self._user.sys_id)
+
+        def shown(text: str) -> str:
+            number = number_of(text)
+            converted = None if number is None else self._currencies.convert(number, reference, session)
+            return text if converted is None else self._amount(session, converted)
+
+        return shown
+
+    def with_currency(self, text: str) -> str:
+        """An amount of the reference currency in the form in which one is written."""
+        return f"{self._currencies.reference()};{text}"
 
     def currency2(self, text: str) -> str:
         """The value of a `currency2` column: `USD;100.00`, or its amount alone."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nowtwin.query.fields import Field
+from nowtwin.reading.currencies import MONEY
 from nowtwin.reading.display import Displays
 from nowtwin.reading.pages import Page
 from nowtwin.schema.dictionary import Dictionary
@@ -15,7 +16,6 @@ from nowtwin.values import JOURNAL_TYPES, LIST_TYPES
 
 Shaped = str | None | dict[str, str | None]
 _CHUNK = 900
-_MONEY = frozenset({"currency", "price"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ class Shaper:
         shaped: dict[str, Shaped] = {}
         for text in texts:
             cell: dict[str, str | None] = {"display_value": shown[text]}
-            if text and field.column.type in _MONEY:
-                cell["currency_display_value"] = f"USD;{text}"
+            if text and field.column.type in MONEY:
+                cell["currency_display_value"] = self._displays.with_currency(text)
             if text and reference and self._form.links:
                 cell["link"] = self._linker(field, reference)(text)
             cell["value"] = self._displays.currency2(text) if field.column.type == "currency2" else text

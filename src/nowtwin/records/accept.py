@@ -12,6 +12,7 @@ from nowtwin.accounts.users import User
 from nowtwin.behaviour.switches import Switches
 from nowtwin.clock import STAMP
 from nowtwin.query.fields import Source
+from nowtwin.reading.currencies import MONEY, Currencies
 from nowtwin.reading.display import strftime_of
 from nowtwin.schema.dictionary import Column, Dictionary
 from nowtwin.storage.rows import Storage
@@ -136,7 +137,7 @@ class Acceptance:
         if column.type == "boolean":
             return None if text in {"0", "1"} and not self._switches.boolean_digits_taken else truth_of(text)
         if column.type in NUMERIC_TYPES:
-            number = number_of(text)
+            number = Currencies(self._storage).in_reference(text) if column.type in MONEY else number_of(text)
             return None if number is None else str(number)
         if column.type in DATE_TIME_TYPES:
             return _date_time(text)

@@ -15,6 +15,7 @@ from nowtwin.accounts.users import User
 from nowtwin.accounts.vault import Vault
 from nowtwin.behaviour.switches import Switches
 from nowtwin.clock import Clock
+from nowtwin.reading.currencies import MONEY, Amount, Currencies
 from nowtwin.records import audit
 from nowtwin.records import rule_hooks as rules
 from nowtwin.records.accept import SYSTEM_COLUMNS, Acceptance, Accepted
@@ -134,6 +135,7 @@ class Records:
             self._refuse_duplicates(actual, sys_id, values)
             self._store_new(actual, values)
             self._file_journals(pending, stamp)
+            self._file_money(pending, values, body, stamp)
         self._take_notice(actual, values, accepted)
         self._report(Written(actual, sys_id, int(values["sys_mod_count"]), "insert"))
         self._tell(pending, values, watched=watched)
@@ -290,7 +292,7 @@ class Records:
         if not changed and not pending.journals and not accepted.secrets and not manner.force and not stamps:
             return record
         changed |= self._system_changes(pending, stamp) | stamps
-        self._store_changes(pending, changed, stamp, audited=manner.workflow)
+        self._store_changes(pending, changed, body, stamp, audited=manner.workflow)
         values = {e: text for e, text in {**record.values, **changed}.items() if text}
         self._take_notice(actual, values, accepted)
         self._report(Written(actual, record.sys_id, int(values.get("sys_mod_count", "0")), "update"))
@@ -303,7 +305,9 @@ class Records:
         count = int(pending.before.get("sys_mod_count", "0")) + 1
         return {"sys_updated_on": stamp, "sys_updated_by": pending.user.user_name, "sys_mod_count": str(count)}
 
-    def _store_changes(self, pending: Pending, changed: Mapping[str, str], stamp: str, *, audited: bool) -> None:
+    def _store_changes(
+        self, pending: Pending, changed: Mapping[str, str], body: Mapping[str, str], stamp: str, *, audited: bool
+    ) -> None:
         columns = self._dictionary.columns(pending.table)
         stored = {name: to_stored(_type(columns, name), text) for name, text in changed.items()}
         with self._storage.transaction():
@@ -311,6 +315,7 @@ class Records:
             if stored:
                 self._storage.update(self._dictionary.root(pending.table), pending.sys_id, stored)
             self._file_journals(pending, stamp)
+            self._file_money(pending, changed, body, stamp)
             if audited:
                 self._file_history(pending, {**changed, **pending.journals}, stamp)
 
@@ -335,6 +340,14 @@ class Records:
             }
             self._storage.insert("sys_journal_field", row)
 
+    def _file_money(self, pending: Pending, changed: Mapping[str, str], body: Mapping[str, str], stamp: str) -> None:
+        """What was entered into columns of money; a row of its own for each, until the column is empty."""
+        columns = self._dictionary.columns(pending.table)
+        for element in changed.keys() & columns.keys():
+            if columns[element].type in MONEY:
+                amount = Amount(pending.table, pending.sys_id, element, changed[element], body.get(element, ""))
+                Currencies(self._storage).file(amount, MONEY[columns[element].type], stamp, pending.user.user_name)
+
     def _file_history(self, pending: Pending, changed: Mapping[str, str], stamp: str) -> None:
         """One sys_audit row per changed column, on audited tables."""
         if not audit.changes_filed(self._dictionary, pending.table):
@@ -355,6 +368,7 @@ class Records:
         watched = self._apply_rules(pending, manner, {}, stamp)
         with self._storage.transaction():
             self._storage.delete(self._dictionary.root(record.table), record.sys_id)
+            self._file_money(pending, dict.fromkeys(record.values, ""), {}, stamp)
             self._file_deletion(record, manner, user, stamp)
         metadata.take_out(self._dictionary, record.table, record.values)
         count = int(record.values.get("sys_mod_count", "0"))
