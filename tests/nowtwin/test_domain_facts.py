@@ -311,8 +311,12 @@ def test_an_incident_that_leaves_resolved_or_closed_is_reopened(talk: Talk) -> N
     talk.patch("incident", incident, {"state": "6"})
     assert talk.patch("incident", incident, {"incident_state": "2"}).result["reopen_count"] == "2"
     talk.patch("incident", incident, {"state": "6"})
+    said = {"state": "1", "reopen_count": "9", "reopened_time": "2020-01-01 00:00:00"}
+    told = talk.patch("incident", incident, said).result
+    assert (told["reopen_count"], told["reopened_time"]) == ("9", "2020-01-01 00:00:00")
+    talk.patch("incident", incident, {"state": "6"})
     told = talk.patch("incident", incident, {"state": "8"}).result
-    assert (told["state"], told["reopen_count"]) == ("8", "2")
+    assert (told["state"], told["reopen_count"]) == ("8", "9")
 
 
 @pytest.mark.behaviour("11.1", evidence="documentation: hint of problem.reopen_count")

@@ -112,10 +112,13 @@ def _problem(write: Write) -> dict[str, str]:
 
 
 def _reopened(write: Write, stamped: str) -> dict[str, str]:
-    """How often, by whom and when a record was opened again (D: reopening-incident.md, and the hints of the columns)."""
+    """How often, by whom and when a record was opened again, unless the write says so itself (D: reopening-incident.md, and
+    the hints of the columns).
+    """
     count = write.after.get("reopen_count", "")
-    counted = {} if write.changed("reopen_count") else {"reopen_count": str(int(count) + 1 if count.isdecimal() else 1)}
-    return counted | {"reopened_by": write.user_id, stamped: write.stamp}
+    more = {"reopen_count": str(int(count) + 1 if count.isdecimal() else 1)}
+    more |= {"reopened_by": write.user_id, stamped: write.stamp}
+    return {element: value for element, value in more.items() if not write.changed(element)}
 
 
 def _change(write: Write) -> dict[str, str]:
