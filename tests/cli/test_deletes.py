@@ -17,7 +17,8 @@ async def connected(program: Program, account: RunningServer) -> Program:
 
 def test_deletes_are_shown_held_and_confirmed(connected: Program, database_dsn: str) -> None:
     assert connected.run("replicate", "incident").code == 0
-    assert connected.run("deletes", "incident", "--soft", "--json").json["tables"][0]["deletes"] == "soft"
+    shown = connected.run("deletes", "incident", "--soft", "--by-sql", "5", "--json").json["tables"][0]
+    assert (shown["deletes"], shown["by_sql"]) == ("soft", "5")
     nothing = connected.run("deletes", "incident", "--confirm")
     assert nothing.code == 3
     assert "[deletes.nothing_held]" in nothing.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,8 @@ import pytest
 from nowbridge import settings
 from nowbridge.model.errors import Stop
 from nowbridge.settings import Settings, load
+from nowbridge.wiring.workers import duties_of, write_settings_of
+from nowbridge.writethrough.settling import OnAbort
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -184,3 +187,13 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     if field.default in ("", None):
         return "none"
     return f"`{field.default:g}`" if isinstance(field.default, float) else f"`{field.default}`"
+
+
+@pytest.mark.req("Q26")
+def test_the_settings_of_sql_writes_reach_those_who_write(tmp_path: Path) -> None:
+    """Limits, what becomes of a failed COMMIT, the longest transaction of the instance, and how long the log is kept."""
+    text = "write_rows = 7\nwrite_deletes = 3\nwrite_on_abort = 'keep'\nwrite_longest_seconds = 5.5\nkeep_writes_days = 2\n"
+    read = load(_home(tmp_path, text))
+    made = write_settings_of(read)
+    assert (made.most_rows, made.most_deletes, made.on_abort, made.manner.longest) == (7, 3, OnAbort.KEEP, 5.5)
+    assert duties_of(read).keep_writes == timedelta(days=2)

@@ -34,6 +34,7 @@ async def test_one_refused_row_takes_the_others_back(writing: Writing) -> None:
     assert "aborted by Business Rule" in detail
     fates = [row["sys_id"] in detail for row in writing.stored("incident")]
     assert "reverted" in detail
+    assert "notifications and events that ServiceNow sent for them cannot be taken back: incident " in detail
     assert len(fates) > 60
     assert all(fates), "DETAIL says of each record what became of it"
     await Settler(writing.writer).settle()
