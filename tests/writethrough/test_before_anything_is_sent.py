@@ -60,7 +60,7 @@ async def test_what_cannot_be_taken_back_goes_last(writing: Writing) -> None:
         await client.execute("UPDATE incident SET parent_incident__value = %s WHERE sys_id = %s", (two, one))
         planned = await (
             await client.execute(
-                "SELECT method, substr(path, 25), fields ? 'work_notes'"
+                "SELECT method, coalesce(nullif(substr(path, 25), ''), fields->>'short_description'), fields ? 'work_notes'"
                 " FROM nowbridge.plan_write($$WITH gone AS (DELETE FROM incident WHERE sys_id IN ('"
                 f"{one}', '{two}')), made AS (INSERT INTO incident (sys_id, short_description, parent_incident__value,"
                 f" work_notes) VALUES ('{child}', 'child', '{parent}', 'said'), ('{parent}', 'parent', NULL, NULL))"
@@ -76,6 +76,7 @@ async def test_what_cannot_be_taken_back_goes_last(writing: Writing) -> None:
         ("DELETE", False),
         ("DELETE", False),
     ]
+    assert [name for method, name, _ in planned if method == "POST"] == ["parent", "child"]
     assert [name for method, name, _ in planned if method == "DELETE"] == [one, two]
     assert {name for _, name, notes in planned if notes} == {zero, child}
 
