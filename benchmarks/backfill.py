@@ -110,7 +110,15 @@ def _ratios(measures: Mapping[str, Measure]) -> tuple[Ratio, ...]:
     if ours is None:
         return ()
     others = [(measure, *BARS[name.split()[0]]) for name, measure in measures.items() if measure is not ours]
-    return tuple(ratio(f"nowbridge / {m.name}", ours, m, bar=bar, aim=aim) for m, bar, aim in others)
+    found = [ratio(f"nowbridge / {m.name}", ours, m, bar=bar, aim=aim) for m, bar, aim in others]
+    return (*found, *_reachable(measures))
+
+
+def _reachable(measures: Mapping[str, Measure]) -> list[Ratio]:
+    """The floor against the scripts: what a loader that is one Python process cannot be better than."""
+    floor = measures.get("floor")
+    scripts = [measure for name, measure in measures.items() if name.startswith("script")]
+    return [] if floor is None else [ratio(f"floor / {m.name}", floor, m) for m in scripts]
 
 
 def _setup(recorded: recording.Recording, settings: Mapping[str, str], rounds: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Labels are looked up before the transaction opens; rows are encoded while Postgr
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from nowbridge.replica.labels import Labeller
 from nowbridge.replica.layout import Layout
 from nowbridge.replica.rows import Labels
 from nowbridge.replica.spec import layout_of, target_of
-from nowbridge.replica.wording import WordedPage, Wording
+from nowbridge.replica.wording import Odd, WordedPage, Wording
 from nowbridge.servicenow.instance import Answer
 from nowbridge.servicenow.wire import ABSENT, Page, PageDecoder, answered_order
 from nowbridge.store import classes, columns, held_rows, hints, load, tables, tombstones
@@ -66,16 +67,29 @@ class TableLoader:
         self._label_tables = tuple(label_tables)
         self._decoder = PageDecoder(self.layout.fetched)
         self._wording: Wording | None = None
+        self._reading = asyncio.Lock()
 
     async def decode(self, answer: Answer) -> Page | WordedPage:
         """A page for `load_new`, of an answer whose body was not checked. Raises as `answers.check` and PageDecoder."""
         wording = await self._current_wording(answer)
-        page = wording.decode(answer.body) if wording else None
+        page = await self._worded(wording, answer.body) if wording else None
         if page is None:
             answer.check_body()
             return self._decoder.decode(answer.body)
         if page.unknown:
             await self._labeller.words(self.layout, {field: tuple(ids) for field, ids in page.unknown.items()})
+        return page
+
+    async def _worded(self, wording: Wording, body: bytes) -> WordedPage | None:
+        """One page at a time, so that Postgres gets the first of them early."""
+        display = self.layout.display if self._label_tables else None
+        page = WordedPage(wording, body, filter(None, (display,)))
+        async with self._reading:
+            try:
+                for _ in page.read():
+                    await asyncio.sleep(0)  # COPY goes on, and heartbeats
+            except Odd:
+                return None
         return page
 
     async def _current_wording(self, answer: Answer) -> Wording | None:
@@ -98,10 +112,10 @@ class TableLoader:
                 try:
                     return await self._load_worded(page, after)
                 except (KeyError, ValueError, Unstorable):  # mended as any other page is
-                    page = page.plain()
+                    page = self._decoder.decode(page.body)
             return await self._load(page, self._copy_new, after)
         except NotEmpty:
-            page = page.plain() if isinstance(page, WordedPage) else page
+            page = self._decoder.decode(page.body) if isinstance(page, WordedPage) else page
             *earlier, (loader, rows_of_it) = self.parts(page)
             for part, rows_of_part in earlier:
                 await part.merge_loaded(rows_of_part, _nothing)

@@ -1,17 +1,18 @@
 """Pages of a first load, from JSON to COPY text with as little Python as there can be: hot, and pure.
 
 A reference or choice is exchanged for its label and its value, as COPY wants them side by side, while msgspec reads the
-JSON; so a record has its COPY fields in order as soon as it is read, and a line is one join of it. What each page is
+JSON; so a record has its COPY fields in order as soon as it is read, and a line is one join of it. A page is read a
+piece at a time, so that what was read of a piece is still in the processor's cache when its lines are made. What each page is
 checked for is what `replica.rows` checks: the same converters are applied, to the distinct values that have a label
 when a `Wording` is made, to the others while they are read.
 
 It knows one layout, one order of the answers' fields, and the words of one generation. Whatever is odd (a value of another
-shape, a misfit, words that are outdated) is not mended here: `WordedPage.plain` gives the page as it came.
+shape, a misfit, words that are outdated) is not mended here: the page is read again, the plain way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from itertools import chain
@@ -21,17 +22,14 @@ from typing import Any
 import msgspec
 
 from nowbridge.replica.layout import ColumnState, LabelKind, Layout, ReplicaColumn, Role
-from nowbridge.replica.rows import BATCH, CHECKS, CONVERTERS, ESCAPES, SEPARATOR, Converter, Labels, Texts, copied
-from nowbridge.servicenow.wire import ABSENT, Absent, Page, exchanged, record_type
+from nowbridge.replica.rows import BATCH, CHECKS, CONVERTERS, SEPARATOR, Converter, Labels, Texts, copied
+from nowbridge.servicenow.wire import ABSENT, Absent, exchanged, pieces, record_type
 
 Columns = tuple[ReplicaColumn, ...]
+Records = Sequence[msgspec.Struct]
+Pick = Callable[[Any], tuple[str, ...]]
 
-
-class Hostile(str):
-    """COPY fields of which one holds the separator; `parts` are the fields."""
-
-    __slots__ = ("parts",)
-    parts: tuple[str, ...]
+HOSTILE = "a text holds the separator"
 
 
 class Unknown(str):
@@ -40,59 +38,67 @@ class Unknown(str):
     __slots__ = ()
 
 
-class WordedPage:
-    """Records as they were read by `wording`. `unknown`, by a field: ids whose labels have to be looked up before the
-    page can be encoded.
+class Odd(Exception):
+    """A page that has to be read the tolerant way, or a body that is not complete, has no list of records, or has
+    something beside it.
     """
 
-    def __init__(self, wording: Wording, records: Sequence[msgspec.Struct], unknown: Mapping[str, set[str]]) -> None:
+
+class WordedPage:
+    """A page as COPY text, beside it the stored values of a few `fields`. `unknown`, by a field: ids whose labels have to be
+    looked up before the page can be settled.
+    """
+
+    def __init__(self, wording: Wording, body: bytes, kept: Iterable[str] = ()) -> None:
+        """`kept` are the fields beside sys_id, as far as they are read."""
         self.wording = wording
-        self.records = records
-        self.unknown = unknown
-        self._raw: dict[str, list[str]] = {field: [] for field in wording.made}
+        self.body = body
+        self.unknown: dict[str, set[str]] = {}
+        self._columns: dict[str, list[str]] = {f: [] for f in ("sys_id", *kept) if f in wording.fields}
+        self._parts: list[bytes | Records] = []
 
     @property
     def fields(self) -> tuple[str, ...]:
-        return self.wording.fields
+        return tuple(self._columns)
 
     @property
     def rows(self) -> int:
-        return len(self.records)
+        return len(self.ids)
 
     @property
-    def ids(self) -> tuple[str, ...]:
-        return self.column("sys_id")
+    def ids(self) -> list[str]:
+        return self._columns["sys_id"]
 
-    def column(self, field: str) -> tuple[str, ...]:
-        """The stored values of one field, as they came."""
-        cells = self._cells(field)
-        if field in self.wording.exchanged:
-            return tuple(map(_stored, cells))
-        raw = self._raw.get(field, ())
-        return (*raw, *cells[len(raw) :])
+    def column(self, field: str) -> list[str]:
+        return self._columns[field]
 
-    def plain(self) -> Page:
-        """The page as it came."""
-        return Page.of(self.fields, [self.column(field) for field in self.fields])
+    def read(self) -> Iterator[None]:
+        """Read the body, and stop after each piece for who has something else to do. Raises Odd."""
+        for piece in pieces(self.body):
+            records, unknown = self.wording.decode(piece)
+            for field, ids in unknown.items():
+                self.unknown.setdefault(field, set()).update(ids)
+            for field, column in self._columns.items():
+                column.extend(self.wording.column(records, field))
+            try:
+                self._parts.append(records if unknown else self.wording.encode(records))
+            except (KeyError, ValueError) as error:
+                raise Odd from error
+            yield
 
     def settle(self) -> None:
-        """Exchange what was unknown, now that its labels were looked up. Raises KeyError when they were not."""
-        for field in self.wording.exchanged if self.unknown else ():
-            places = [at for at, cell in enumerate(self._cells(field)) if type(cell) is Unknown]
-            made = self.wording.cells(
-                field, [str(getattr(self.records[at], self.wording.name(field))) for at in places]
-            )
-            for at, cell in zip(places, made, strict=True):
-                setattr(self.records[at], self.wording.name(field), cell)
+        """Exchange what was unknown, now that its labels were looked up. Raises KeyError when they were not, ValueError at
+        a misfit.
+        """
+        for at, part in enumerate(self._parts):
+            if not isinstance(part, bytes):
+                self.wording.exchange(part)
+                self._parts[at] = self.wording.encode(part)
         self.unknown = {}
 
     def encoded(self) -> Iterator[bytes]:
-        """COPY text, a batch of rows at a time; may be asked for once. Raises ValueError at a misfit."""
-        for first in range(0, self.rows, BATCH):
-            yield self.wording.encode(self.records[first : first + BATCH], self._raw)
-
-    def _cells(self, field: str) -> tuple[str, ...]:
-        return tuple(map(attrgetter(self.wording.name(field)), self.records))
+        """The settled page."""
+        return (part for part in self._parts if isinstance(part, bytes))
 
 
 class Wording:
@@ -106,14 +112,15 @@ class Wording:
         self.exchanged = frozenset(f for f, columns in self._columns.items() if _is_exchanged(columns))
         plain = [f for f, columns in self._columns.items() if len(columns) == 1 and _is_plain(columns[0])]
         kept = [at for at, f in enumerate(fields) if self._columns[f]]
-        self.made = frozenset(f for f, c in self._columns.items() if c and f not in self.exchanged and f not in plain)
         self.columns = tuple(c.name for f in fields for c in self._columns[f])
         self._kept = None if len(kept) == len(fields) else _pick(kept)
-        self._kept_fields = [fields[at] for at in kept]
-        self._checks = _checks(self._columns, self._kept_fields, plain)
-        self._texts = _pick([at for at, f in enumerate(self._kept_fields) if self._may_hold_separator(f)])
-        self._separators = len(self.columns) - 1
-        self._hostile = False
+        self._checks = _checks(self._columns, [fields[at] for at in kept], plain)
+        self._texts = _pick(
+            [at for at, f in enumerate(f for f in fields if self._columns[f]) if self._may_hold_separator(f)]
+        )
+        self._made = self._alike(
+            f for f, c in self._columns.items() if c and f not in self.exchanged and f not in plain
+        )
         self._unknown: dict[str, set[str]] = {}
         self._misfit = False
         self._decoder = self._make_decoder()
@@ -126,70 +133,73 @@ class Wording:
         """Whether other words are in memory now, or so many more that it pays to begin anew."""
         return labels.records is not self.labels.records or _known(labels) > self.known + self.known // 2 + BATCH
 
-    def decode(self, body: bytes) -> WordedPage | None:
-        """None for a page that has to be read the tolerant way, and for a body that is not complete, has no list of
-        records or an error beside it.
-        """
+    def decode(self, body: bytes) -> tuple[Records, Mapping[str, set[str]]]:
+        """The records of a list answer, and by a field ids that have no known label. Raises Odd."""
         self._unknown, self._misfit = {}, False
         try:
             answer = self._decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Odd from error
         if self._misfit or answer.error is not msgspec.UNSET:
-            return None
-        return WordedPage(self, answer.result, self._unknown)
+            raise Odd
+        return answer.result, self._unknown
+
+    def column(self, records: Records, field: str) -> Texts:
+        """The stored values of one field of records that were not encoded yet."""
+        cells = tuple(map(attrgetter(self.name(field)), records))
+        return tuple(map(_stored, cells)) if field in self.exchanged else cells
+
+    def exchange(self, records: Records) -> None:
+        """Put in what was unknown. Raises KeyError where it still is, ValueError at a misfit."""
+        for field in self.exchanged:
+            name = self.name(field)
+            found = [record for record in records if type(getattr(record, name)) is Unknown]
+            cells = self.cells(field, [str(getattr(record, name)) for record in found])
+            for record, cell in zip(found, cells, strict=True):
+                setattr(record, name, cell)
 
     def cells(self, field: str, texts: Texts) -> list[str]:
         """The COPY fields of one source field, joined. Raises KeyError at an unknown record, ValueError at a misfit."""
         columns = [copied(column, texts, self.labels) for column in self._columns[field]]
         if len(columns) == 1:
             return list(columns[0])
-        cells = list(map(SEPARATOR.join, zip(*columns, strict=True)))
         if any(SEPARATOR in "".join(column) for column in columns):
-            self._hostile = True
-            for at, parts in enumerate(zip(*columns, strict=True)):
-                cells[at] = hostile = Hostile(cells[at])
-                hostile.parts = parts
-        return cells
+            raise ValueError(HOSTILE)
+        return list(map(SEPARATOR.join, zip(*columns, strict=True)))
 
-    def encode(self, records: Sequence[msgspec.Struct], raw: Mapping[str, list[str]]) -> bytes:
-        """COPY text of some records. What is made of their values takes its place in them; the values go to `raw`."""
-        for field in self.made:
-            name = self.name(field)
-            texts = list(map(attrgetter(name), records))
-            cells = self.cells(field, texts)
-            raw[field].extend(texts)
-            for record, cell in zip(records, cells, strict=True):
-                setattr(record, name, cell)
+    def encode(self, records: Records) -> bytes:
+        """COPY text of some records, whose values are made into others by the way. Raises KeyError, ValueError as `cells`."""
+        return b"".join([self._encoded(records[at : at + BATCH]) for at in range(0, len(records), BATCH)])
+
+    def _encoded(self, records: Records) -> bytes:
+        for field, pick, names in self._made:
+            cells = self.cells(field, list(chain.from_iterable(map(pick, records))))
+            for at, name in enumerate(names):
+                for record, cell in zip(records, cells[at :: len(names)], strict=True):
+                    setattr(record, name, cell)
         rows: list[tuple[str, ...]] = list(map(msgspec.structs.astuple, records))
         if self._kept is not None:
             rows = list(map(self._kept, rows))
         for pick, check in self._checks:
             check(list(chain.from_iterable(map(pick, rows))))
-        return self._lines(rows)
-
-    def _lines(self, rows: Sequence[tuple[str, ...]]) -> bytes:
-        lines = list(map(SEPARATOR.join, rows))
-        hostile = self._hostile or SEPARATOR in "".join(chain.from_iterable(map(self._texts, rows)))
-        for at, line in enumerate(lines):
-            if hostile and line.count(SEPARATOR) != self._separators:
-                lines[at] = SEPARATOR.join([part.translate(ESCAPES) for part in self._parts(rows[at])])
-            elif "\n" in line or "\\" in line or "\r" in line or "\x00" in line:
-                lines[at] = line.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\x00", "")
-        lines.append("")
-        return "\n".join(lines).encode("utf-8", "replace")
-
-    def _parts(self, row: tuple[str, ...]) -> Iterator[str]:
-        for field, cell in zip(self._kept_fields, row, strict=True):
-            if len(self._columns[field]) == 1:
-                yield cell
-            else:
-                yield from cell.parts if isinstance(cell, Hostile) else cell.split(SEPARATOR)
+        if SEPARATOR in "".join(chain.from_iterable(map(self._texts, rows))):
+            raise ValueError(HOSTILE)
+        return _lines(rows)
 
     def _may_hold_separator(self, field: str) -> bool:
-        """Of cells that hold several fields `cells` finds out; others with a separator are misfits of their type."""
+        """Labels are looked at when they are put beside their value; in other types a separator is a misfit."""
         columns = self._columns[field]
         return len(columns) == 1 and columns[0].pg_type in ("text", "text[]")
+
+    def _alike(self, fields: Iterable[str]) -> list[tuple[str, Pick, list[str]]]:
+        """Fields whose values are made in the same way are made in one go: one of them, what picks their cells of a record,
+        their names.
+        """
+        found: dict[object, list[str]] = {}
+        for field in fields:
+            found.setdefault(_nameless(self._columns[field]), []).append(field)
+        names = [[self.name(field) for field in alike] for alike in found.values()]
+        return [(alike[0], _attributes(of), of) for alike, of in zip(found.values(), names, strict=True)]
 
     def _make_decoder(self) -> msgspec.json.Decoder[Any]:
         types: dict[object, Any] = {}
@@ -199,7 +209,7 @@ class Wording:
             if field not in self.exchanged:
                 cells.append((str, ABSENT))
                 continue
-            like = tuple(msgspec.structs.replace(column, name="", source="", comment="") for column in columns)
+            like = _nameless(columns)
             if like not in types:
                 types[like] = self._exchanged(field)
             cells.append((types[like], Absent(SEPARATOR * (len(columns) - 1))))
@@ -208,6 +218,7 @@ class Wording:
             msgspec.defstruct(
                 "WordedAnswer",
                 [("result", list[row]), ("error", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET)],  # type: ignore[valid-type]
+                forbid_unknown_fields=True,  # what `pieces` may be made of
             )
         )
 
@@ -241,6 +252,10 @@ def _by_field(layout: Layout, fields: tuple[str, ...]) -> dict[str, Columns]:
     return {field: tuple(columns) for field, columns in found.items()}
 
 
+def _nameless(columns: Columns) -> Columns:
+    return tuple(msgspec.structs.replace(column, name="", source="", comment="") for column in columns)
+
+
 def _is_plain(column: ReplicaColumn) -> bool:
     """Whether what came is what COPY takes, after a check at most."""
     passes = column.pg_type not in CONVERTERS or column.pg_type in CHECKS
@@ -260,12 +275,14 @@ def _is_exchanged(columns: Columns) -> bool:
 
 
 def _valued(columns: Columns, labels: Labels) -> list[str]:
-    """The values that have a label and fit their column."""
+    """The values that have a label and fit their column, and can be told from it."""
     source = columns[0].labels
     assert source is not None
     choice = source.kind is LabelKind.CHOICE
     words = labels.choices.get((source.table, source.column), {}) if choice else labels.records.get(source.table, {})
     check = CHECKS.get(columns[1].pg_type)
+    if SEPARATOR in "".join(chain(words, words.values())):
+        words = {value: word for value, word in words.items() if SEPARATOR not in value + word}
     return [value for value in words if _passes(check, value)] if check else list(words)
 
 
@@ -279,7 +296,7 @@ def _passes(check: Converter, value: str) -> bool:
 
 def _checks(
     columns: Mapping[str, Columns], fields: Sequence[str], plain: Sequence[str]
-) -> list[tuple[Callable[[tuple[str, ...]], tuple[str, ...]], Converter]]:
+) -> list[tuple[Pick, Converter]]:
     """Each check with the cells of a row that it is for: all columns are checked at once."""
     places: dict[Converter, list[int]] = {}
     for at, field in enumerate(fields):
@@ -289,17 +306,31 @@ def _checks(
     return [(_pick(found), check) for check, found in places.items()]
 
 
-def _pick(places: Sequence[int]) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
+def _pick(places: Sequence[int]) -> Pick:
     """`itemgetter` gives no tuple for a single place, and takes at least one."""
     if len(places) > 1:
         return itemgetter(*places)
     return lambda row: tuple(row[at] for at in places)
 
 
+def _lines(rows: Iterable[tuple[str, ...]]) -> bytes:
+    lines = list(map(SEPARATOR.join, rows))
+    for at, line in enumerate(lines):
+        if "\n" in line or "\\" in line or "\r" in line or "\x00" in line:
+            lines[at] = line.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\x00", "")
+    lines.append("")
+    return "\n".join(lines).encode("utf-8", "replace")
+
+
+def _attributes(names: Sequence[str]) -> Pick:
+    """As `_pick`, of a record's attributes."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda record: tuple(getattr(record, name) for name in names)
+
+
 def _stored(cell: str) -> str:
     """The stored value, which stands last."""
     if isinstance(cell, Absent):
         return ABSENT
-    if isinstance(cell, Hostile):
-        return cell.parts[-1]
     return cell.rpartition(SEPARATOR)[2]

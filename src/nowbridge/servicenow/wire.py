@@ -32,6 +32,8 @@ class Absent(str):
 
 ABSENT: Final = Absent()
 _LARGE: Final = 200_000  # bytes; to learn the order costs a fifth of a decoding
+_PIECE: Final = 100_000  # bytes, and as much again or more as it is read; a mebibyte of cache is usual
+_NEXT: Final = b'},{"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,20 @@ def answered_order(body: bytes, fields: tuple[str, ...]) -> tuple[str, ...]:
     rows = msgspec.json.decode(body, type=_Rows).result
     names = msgspec.json.decode(rows[0], type=dict[str, msgspec.Raw]) if rows else {}
     return (*(name for name in names if name in fields), *(field for field in fields if field not in names))
+
+
+def pieces(body: bytes) -> Iterator[bytes]:
+    """A list answer as several of some records each, which are read to the end while the processor's cache holds them.
+
+    Cut where one object follows another. A text that ends like that, or a list within a record, makes a piece that is
+    not complete; objects outside of `result` make one with another member in it: the reader refuses both, and takes the
+    body as a whole.
+    """
+    first, begin = 0, b""
+    while (comma := body.find(_NEXT, first + _PIECE) + 1) > 0:
+        yield b"".join((begin, memoryview(body)[first:comma], b"]}"))
+        first, begin = comma + 1, b'{"result":['
+    yield b"".join((begin, memoryview(body)[first:])) if first else body
 
 
 class _Both(msgspec.Struct, frozen=True, gc=False):
