@@ -29,8 +29,8 @@ from urllib import request
 
 from benchmarks.result import Measure, Options, Ratio, Result
 from nowbridge.settings import load as load_settings
-from nowbridge.store import embedded
 from nowbridge.store.database import Database
+from nowbridge.store.server import embedded
 from nowbridge.wiring import find_database
 from nowtwin.seeds import generate_incidents
 

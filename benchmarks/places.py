@@ -20,9 +20,9 @@ from psycopg import sql
 
 from benchmarks import incidents
 from benchmarks.contest import REPOSITORY
-from nowbridge.store import embedded
-from nowbridge.store.embedded import EmbeddedServer
-from nowbridge.store.provision import provision
+from nowbridge.store.server import embedded
+from nowbridge.store.server.embedded import EmbeddedServer
+from nowbridge.store.server.provision import provision
 
 SEED = 20_260_101
 _ENDING = 20.0

@@ -22,10 +22,10 @@ from nowbridge.servicenow import tables
 from nowbridge.servicenow.auth import Basic
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import IdSweep
-from nowbridge.store import connections
-from nowbridge.store.connections import NewConnection
 from nowbridge.store.database import Database
-from nowbridge.store.leases import Holder
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import NewConnection
+from nowbridge.store.work.leases import Holder
 from nowbridge.transport.client import Client, Limits
 from nowbridge.transport.messages import Request, Response
 

@@ -17,10 +17,12 @@ from nowbridge.replica.run import Replica, add_tables
 from nowbridge.replica.spec import Pace, TableSpec
 from nowbridge.servicenow.auth import Basic
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import connections, embedded, labels, provision, tables
-from nowbridge.store.connections import NewConnection
 from nowbridge.store.database import Database
-from nowbridge.store.leases import Holder
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import NewConnection
+from nowbridge.store.rows import labels, tables
+from nowbridge.store.server import embedded, provision
+from nowbridge.store.work.leases import Holder
 from nowbridge.transport.client import Client, Limits
 from nowbridge.wiring import install
 from nowtwin.instance import Instance as Twin

@@ -21,8 +21,8 @@ from nowbridge.servicenow.auth import Basic
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.wire import Page
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.leases import Holder
-from nowbridge.store.load import Merged
+from nowbridge.store.rows.load import Merged
+from nowbridge.store.work.leases import Holder
 from nowbridge.transport.client import Client, Limits
 
 PAGES_PER_SECOND = 2

@@ -24,7 +24,7 @@ from benchmarks.contest import REPOSITORY
 from benchmarks.result import Measure, Options, Ratio, Result
 from nowbridge import wiring
 from nowbridge.store.database import Database
-from nowbridge.store.embedded import binary
+from nowbridge.store.server.embedded import binary
 from nowbridge.transport.client import Client, Limits
 from nowtwin.instance import Instance as Twin
 from nowtwin.testing import serve

@@ -18,10 +18,10 @@ from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Pace
 from nowbridge.servicenow.auth import Basic
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import write_log
 from nowbridge.store.database import Database
-from nowbridge.store.leases import Holder
-from nowbridge.store.write_log import Entry
+from nowbridge.store.work.leases import Holder
+from nowbridge.store.writes import write_log
+from nowbridge.store.writes.write_log import Entry
 from nowbridge.transport.client import Client, Limits
 from nowbridge.transport.messages import Request, Response
 from nowbridge.writethrough.writer import Writer

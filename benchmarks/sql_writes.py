@@ -34,11 +34,12 @@ from nowbridge.replica.run import Replica, add_tables
 from nowbridge.replica.spec import Pace, TableSpec
 from nowbridge.servicenow.auth import Basic
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import connections, loopback, sql_users, write_log
-from nowbridge.store.connections import NewConnection
 from nowbridge.store.database import Database
-from nowbridge.store.leases import Holder
-from nowbridge.store.provision import as_role
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import NewConnection
+from nowbridge.store.server.provision import as_role
+from nowbridge.store.work.leases import Holder
+from nowbridge.store.writes import loopback, sql_users, write_log
 from nowbridge.transport.client import Client, Limits
 from nowbridge.writethrough.enable import enable_writes
 

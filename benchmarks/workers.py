@@ -27,9 +27,9 @@ from nowbridge import wiring
 from nowbridge.replica.run import Replica, add_tables
 from nowbridge.replica.spec import Pace, TableSpec
 from nowbridge.settings import Settings
-from nowbridge.store import connections
-from nowbridge.store.connections import NewConnection
 from nowbridge.store.database import Database
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import NewConnection
 from nowbridge.wiring import Credentials, SignIn
 from nowtwin.behaviour.faults import Latency
 from nowtwin.instance import Instance as Twin

@@ -33,8 +33,8 @@ from nowbridge.cli import standing
 from nowbridge.model.errors import NowbridgeError
 from nowbridge.settings import Settings
 from nowbridge.settings import load as load_settings
-from nowbridge.store import embedded
 from nowbridge.store.database import Database
+from nowbridge.store.server import embedded
 from nowbridge.wiring import find_database
 from nowtwin.instance import OAUTH_CLIENT, OAUTH_SECRET
 from nowtwin.seeds import find_shared_data, generate_incidents

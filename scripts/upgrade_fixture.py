@@ -22,12 +22,12 @@ from nowbridge.replica.run import Replica, add_tables
 from nowbridge.replica.spec import Pace, TableSpec
 from nowbridge.servicenow.auth import Basic
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import connections
-from nowbridge.store.connections import NewConnection
 from nowbridge.store.database import Database
-from nowbridge.store.embedded import ephemeral
-from nowbridge.store.leases import Holder
-from nowbridge.store.provision import provision
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import NewConnection
+from nowbridge.store.server.embedded import ephemeral
+from nowbridge.store.server.provision import provision
+from nowbridge.store.work.leases import Holder
 from nowbridge.transport.client import Client, Limits
 from nowbridge.wiring import install
 from nowtwin.instance import Instance as Twin
@@ -87,7 +87,8 @@ async def load(dsn: str) -> None:
 
 
 def write(dsn: str) -> Path:
-    from nowbridge.store import backup, migrate  # which the versions that only `load` may not have
+    from nowbridge.store import migrate
+    from nowbridge.store.operation import backup
 
     last = migrate.applied(dsn)[-1]
     FOLDER.mkdir(parents=True, exist_ok=True)

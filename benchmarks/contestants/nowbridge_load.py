@@ -15,9 +15,10 @@ from nowbridge import wiring
 from nowbridge.replica.run import Replica, add_tables
 from nowbridge.replica.spec import TableSpec
 from nowbridge.settings import Settings
-from nowbridge.store import connections, tables
-from nowbridge.store.connections import ConnectionRow, NewConnection
 from nowbridge.store.database import Database
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import ConnectionRow, NewConnection
+from nowbridge.store.rows import tables
 from nowbridge.wiring import Credentials, SignIn
 
 SIGN_IN = SignIn("basic", "admin", None, Credentials(password="admin"))

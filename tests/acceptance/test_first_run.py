@@ -14,7 +14,7 @@ import pytest
 
 from nowbridge import wiring
 from nowbridge.settings import load
-from nowbridge.store import embedded
+from nowbridge.store.server import embedded
 from nowtwin.seeds import load_demo
 from nowtwin.testing import RunningServer
 from tests.support.program import PASSWORD, SECRETS, Program, Ran, environment_for, interrupt

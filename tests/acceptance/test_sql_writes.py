@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from nowbridge.store import embedded
 from nowbridge.store.database import Database, client_environment
+from nowbridge.store.server import embedded
 from nowtwin.testing import RunningServer
 from tests.support.program import Program, interrupt
 from tests.support.waiting import until

@@ -17,7 +17,7 @@ from nowbridge.api.server import listen, serve
 from nowbridge.model.errors import Stop
 from nowbridge.store.database import Database
 from nowbridge.store.ddl import Relation
-from nowbridge.store.tables import TableStatus
+from nowbridge.store.rows.tables import TableStatus
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 

@@ -10,8 +10,8 @@ from http.client import HTTPConnection
 from nowbridge.api import health
 from nowbridge.api.metrics import Family, render
 from nowbridge.api.server import listen, serve
-from nowbridge.store import workers
 from nowbridge.store.database import Database
+from nowbridge.store.work import workers
 from tests.support.replica import Bench
 
 _SAMPLE = re.compile(r'nowbridge_[a-z_]+(\{[a-z]+="(?:[^"\\\n]|\\.)*"(,[a-z]+="(?:[^"\\\n]|\\.)*")*\})? -?[0-9.e+]+')

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from nowbridge.store.provision import ROLE
+from nowbridge.store.server.provision import ROLE
 from nowtwin.testing import RunningServer
 from tests.support.program import PASSWORD, Program, environment_for
 

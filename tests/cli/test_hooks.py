@@ -8,7 +8,7 @@ import pytest
 
 from nowbridge.servicenow import hook_rule
 from nowbridge.store.database import Database
-from nowbridge.store.hooks import by_name
+from nowbridge.store.instances.hooks import by_name
 from nowtwin.testing import RunningServer
 from tests.support.program import PASSWORD, Program, Ran
 

@@ -14,8 +14,10 @@ import pytest
 from nowbridge.jobs.notices import Notifier, Send, conditions_of
 from nowbridge.model.errors import Retry, Stop
 from nowbridge.settings import load
-from nowbridge.store import notices, tables, watches
-from nowbridge.store.notices import Notice
+from nowbridge.store.operation import notices
+from nowbridge.store.operation.notices import Notice
+from nowbridge.store.rows import tables
+from nowbridge.store.work import watches
 from nowbridge.wiring import notifier_of
 from nowtwin.testing import RunningServer
 from tests.support.program import Program

@@ -12,10 +12,11 @@ from nowbridge.jobs.worker import Duties, OpenReplica, Worker
 from nowbridge.model.errors import Stop
 from nowbridge.replica.run import add_tables
 from nowbridge.replica.spec import TableSpec
-from nowbridge.store import connections, workers
-from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import searching
-from nowbridge.store.leases import Holder
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import ConnectionRow
+from nowbridge.store.work import workers
+from nowbridge.store.work.leases import Holder
 from tests.support.replica import Bench
 
 DUTIES = Duties(parallel=2, idle=0.02, heartbeat=0.5, stalled_after=2.0)

@@ -48,6 +48,10 @@ class Inside:
         assert client == CLIENT
         self.aborted += 1
 
+    def certificate(self, client: tuple[str, int]) -> bytes:
+        assert client == CLIENT
+        return b""
+
     def close(self) -> None:
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()

@@ -4,7 +4,7 @@ schema document show, and the table says so.
 
 import pytest
 
-from nowbridge.store import columns
+from nowbridge.store.rows import columns
 from nowtwin.access.hiding import HideRule
 from tests.support.replica import Bench
 

@@ -7,8 +7,8 @@ import pytest
 from nowbridge.model.errors import LostLease, Stop
 from nowbridge.replica.amendments import change_filter, rename_table
 from nowbridge.replica.spec import TableSpec
-from nowbridge.store import tables
-from nowbridge.store.tables import TableRow
+from nowbridge.store.rows import tables
+from nowbridge.store.rows.tables import TableRow
 from tests.support.replica import Bench, without_waiting
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from nowbridge.replica.label_feed import Followed
 from nowbridge.replica.labels import rewrite_renamed
-from nowbridge.store.labels import CHOICES
+from nowbridge.store.rows.labels import CHOICES
 from nowtwin.access.hiding import HideRule
 from tests.support.replica import Bench
 

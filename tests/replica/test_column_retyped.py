@@ -4,7 +4,7 @@ import pytest
 
 from nowbridge.model.errors import Stop
 from nowbridge.replica import evolve
-from nowbridge.store import tables
+from nowbridge.store.rows import tables
 from tests.support.replica import Bench
 
 

@@ -7,7 +7,7 @@ import pytest
 from nowbridge.model.errors import Stop
 from nowbridge.replica.layout import Selection
 from nowbridge.replica.spec import TableSpec
-from nowbridge.store import columns, tables
+from nowbridge.store.rows import columns, tables
 from tests.support.replica import Bench
 
 STATES = "SELECT column_name, state FROM _sync_columns ORDER BY 1"

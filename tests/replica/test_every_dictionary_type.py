@@ -12,7 +12,7 @@ import pytest
 
 from nowbridge.replica import evolve
 from nowbridge.replica.spec import layout_of
-from nowbridge.store import tables
+from nowbridge.store.rows import tables
 from tests.support.replica import Bench
 
 MOMENT = datetime(2024, 5, 1, 10, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """A hint that comes more than once, or while the record is being read: one row, no call for nothing, nothing forgotten."""
 
-from nowbridge.store import hints
+from nowbridge.store.work import hints
 from tests.support.hooks import HookBench
 
 

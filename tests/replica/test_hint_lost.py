@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from nowbridge.api.metrics import families, render
-from nowbridge.store import figures
+from nowbridge.store.operation import figures
 from tests.support.hooks import HookBench
 
 

@@ -12,7 +12,7 @@ from nowbridge.jobs.notices import Notifier
 from nowbridge.model.errors import Stop
 from nowbridge.replica.adoption import adopt
 from nowbridge.replica.recognition import Evidence, strangeness
-from nowbridge.store import connections
+from nowbridge.store.instances import connections
 from nowtwin.access.hiding import HideRule
 from nowtwin.control.upheavals import clone_over
 from tests.jobs.test_worker import running, until, worker

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nowbridge.store import pauses, tables
+from nowbridge.store.rows import tables
+from nowbridge.store.work import pauses
 from nowtwin.testing import RunningServer
 from tests.support.program import Program
 from tests.support.replica import Bench

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from nowbridge.store.embedded import EmbeddedServer
-from nowbridge.store.provision import ROLE
+from nowbridge.store.server.embedded import EmbeddedServer
+from nowbridge.store.server.provision import ROLE
 from nowbridge.wiring import install
 from tests.support.replica import Bench
 

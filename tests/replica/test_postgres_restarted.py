@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from nowbridge.store import embedded
 from nowbridge.store.database import Database
-from nowbridge.store.embedded import EmbeddedServer
-from nowbridge.store.provision import provision
+from nowbridge.store.server import embedded
+from nowbridge.store.server.embedded import EmbeddedServer
+from nowbridge.store.server.provision import provision
 from nowbridge.wiring import install
 from nowtwin.behaviour.faults import Latency
 from nowtwin.testing import RunningServer

@@ -7,8 +7,8 @@ import pytest
 from nowbridge.replica.deletes import Named, Settled
 from nowbridge.replica.run import Replica, add_tables
 from nowbridge.replica.spec import TableSpec
-from nowbridge.store import connections
-from nowbridge.store.connections import NewConnection
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import NewConnection
 from nowtwin.instance import Instance
 from nowtwin.testing import RunningServer, serve
 from tests.support.replica import Bench

@@ -7,7 +7,7 @@ import pytest
 from nowbridge.replica.verify import Level
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.wire import PageDecoder
-from nowbridge.store.load import Merged
+from nowbridge.store.rows.load import Merged
 from tests.support.replica import Bench
 
 

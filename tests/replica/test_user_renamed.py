@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from nowbridge.replica.labels import rewrite_renamed
-from nowbridge.store import labels
+from nowbridge.store.rows import labels
 from tests.support.replica import Bench
 
 ADA = "a" * 32

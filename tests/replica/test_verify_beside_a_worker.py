@@ -6,9 +6,9 @@ import pytest
 
 from nowbridge.model.errors import LostLease, Retry
 from nowbridge.replica.verify import Level, Order, Verdict
-from nowbridge.store import duties, pauses
 from nowbridge.store.database import Database
-from nowbridge.store.leases import Holder
+from nowbridge.store.work import duties, pauses
+from nowbridge.store.work.leases import Holder
 from nowtwin.testing import RunningServer
 from tests.support.program import Program
 from tests.support.replica import Bench

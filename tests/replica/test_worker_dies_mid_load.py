@@ -7,8 +7,8 @@ import pytest
 
 from nowbridge.model.errors import LostLease
 from nowbridge.servicenow.wire import PageDecoder
-from nowbridge.store import leases
-from nowbridge.store.leases import AtWork, Holder, ShardProgress
+from nowbridge.store.work import leases
+from nowbridge.store.work.leases import AtWork, Holder, ShardProgress
 from nowtwin.behaviour.faults import FaultRule
 from tests.support.replica import Bench
 

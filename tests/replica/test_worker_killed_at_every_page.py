@@ -29,7 +29,7 @@ from nowbridge.replica.spec import Pace
 from nowbridge.servicenow.auth import Basic
 from nowbridge.servicenow.instance import Instance
 from nowbridge.store.database import Database
-from nowbridge.store.leases import Holder
+from nowbridge.store.work.leases import Holder
 from nowbridge.transport.client import Client, Limits
 
 url, dsn, connection, die_at = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])

@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from nowbridge.store import embedded_place
-from nowbridge.store.embedded import EmbeddedServer, binary
-from nowbridge.store.provision import provision
+from nowbridge.store.server import embedded_place
+from nowbridge.store.server.embedded import EmbeddedServer, binary
+from nowbridge.store.server.provision import provision
 
 NO_PASSWORD = "no password supplied"
 

@@ -16,12 +16,12 @@ import psycopg
 import pytest
 
 from nowbridge.model.errors import Stop
-from nowbridge.store import embedded, embedded_place
+from nowbridge.store.server import embedded, embedded_place
 
 START = """
 import sys
 from pathlib import Path
-from nowbridge.store.embedded import ensure_running
+from nowbridge.store.server.embedded import ensure_running
 server = ensure_running(Path(sys.argv[1]))
 print(server.port, server.superuser_password())
 """

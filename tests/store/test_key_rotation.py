@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from nowbridge.model.errors import Stop
-from nowbridge.store import connections, hooks
 from nowbridge.store.database import Database
-from nowbridge.store.secrets import key_of
+from nowbridge.store.instances import connections, hooks
+from nowbridge.store.instances.secrets import key_of
 from nowbridge.wiring import Credentials, keyring, new_hook, now, opened, opened_secret, sealed
 from tests.support.program import PASSWORD, Program
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nowbridge.model.errors import Stop
-from nowbridge.store.secrets import Keyring
+from nowbridge.store.instances.secrets import Keyring
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 KEYS = st.binary(min_size=32, max_size=32)

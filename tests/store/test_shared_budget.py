@@ -13,11 +13,11 @@ import pytest
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.auth import Basic
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import budget as budgets
-from nowbridge.store import connections
-from nowbridge.store.budget import SharedBudget
-from nowbridge.store.connections import NewConnection
 from nowbridge.store.database import Database
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import NewConnection
+from nowbridge.store.work import budget as budgets
+from nowbridge.store.work.budget import SharedBudget
 from nowbridge.transport.budget import Purpose
 from nowbridge.transport.client import Client, Limits
 from nowbridge.transport.gate import Grant, Report

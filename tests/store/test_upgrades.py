@@ -11,8 +11,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from nowbridge.store import backup, connections, migrate
-from nowbridge.store.provision import ROLE
+from nowbridge.store import migrate
+from nowbridge.store.instances import connections
+from nowbridge.store.operation import backup
+from nowbridge.store.server.provision import ROLE
 from nowbridge.wiring import install
 from scripts.upgrade_fixture import FOLDER, ROWS
 from tests.support.replica import Bench

@@ -13,9 +13,10 @@ import pytest
 from nowbridge.api.hooks import Receiver
 from nowbridge.replica.hints import HintPass
 from nowbridge.servicenow import hint_message
-from nowbridge.store import hooks, loss
-from nowbridge.store.hooks import HookRow
-from nowbridge.store.loss import Loss
+from nowbridge.store.instances import hooks
+from nowbridge.store.instances.hooks import HookRow
+from nowbridge.store.work import loss
+from nowbridge.store.work.loss import Loss
 from tests.support.replica import Bench
 
 SECRET = b"a secret of thirty-two bytes ...!"

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from nowbridge.store.embedded import EmbeddedServer, ephemeral
-from nowbridge.store.provision import ROLE, provision
+from nowbridge.store.server.embedded import EmbeddedServer, ephemeral
+from nowbridge.store.server.provision import ROLE, provision
 from nowbridge.wiring import install
 
 TEMPLATE = "nowbridge_template"

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from nowbridge.settings import Settings, load
-from nowbridge.store.connections import NewConnection, save
 from nowbridge.store.database import Database
+from nowbridge.store.instances.connections import NewConnection, save
 from nowbridge.wiring import Credentials, now, prepare_home, sealed
 from nowtwin.instance import OAUTH_CLIENT, OAUTH_SECRET
 from nowtwin.testing import RunningServer

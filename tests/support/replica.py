@@ -19,10 +19,11 @@ from nowbridge.replica.verify import Level, Order, Verdict
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.auth import Auth, Basic
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import connections, tables
-from nowbridge.store.connections import NewConnection
 from nowbridge.store.database import Database
-from nowbridge.store.leases import Holder
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import NewConnection
+from nowbridge.store.rows import tables
+from nowbridge.store.work.leases import Holder
 from nowbridge.transport.client import Client, Limits
 from nowtwin.testing import RunningServer
 

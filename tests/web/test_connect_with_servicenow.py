@@ -16,8 +16,8 @@ from nowbridge.api.console import CALLBACK
 from nowbridge.connecting.consent import WITHIN
 from nowbridge.model.errors import Stop
 from nowbridge.servicenow import tables as source
-from nowbridge.store import connections
-from nowbridge.store.connections import ConnectionRow
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import ConnectionRow
 from nowtwin.testing import RunningServer
 from tests.nowtwin.browser import Browser, Page
 from tests.support.console import Served, Visit, fields_of

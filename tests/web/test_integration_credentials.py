@@ -12,8 +12,8 @@ from nowbridge.configuration import difference, document
 from nowbridge.configuration.carry_out import Maker, what_is
 from nowbridge.replica.run import add_tables
 from nowbridge.replica.spec import TableSpec
-from nowbridge.store import connections
-from nowbridge.store.connections import ConnectionRow
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import ConnectionRow
 from nowtwin.behaviour.faults import FaultRule
 from nowtwin.testing import RunningServer
 from tests.nowtwin.browser import Page

@@ -11,8 +11,8 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from nowbridge.store import loopback, sql_users, write_log
-from nowbridge.store.provision import as_role
+from nowbridge.store.server.provision import as_role
+from nowbridge.store.writes import loopback, sql_users, write_log
 from nowbridge.writethrough.enable import enable_writes
 from nowbridge.writethrough.writer import Writer
 from nowtwin.query.parse import parse

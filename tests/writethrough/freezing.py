@@ -21,8 +21,8 @@ from nowbridge.delivery.deliver import Manner
 from nowbridge.replica.labels import Labeller
 from nowbridge.servicenow.instance import Instance
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.leases import Holder
-from nowbridge.store.write_log import End, Entry
+from nowbridge.store.work.leases import Holder
+from nowbridge.store.writes.write_log import End, Entry
 from nowbridge.transport.client import Client, Limits
 from nowbridge.transport.messages import Request, Response
 from nowbridge.writethrough.settling import Settler

@@ -9,7 +9,7 @@ import pytest
 
 from nowbridge.replica.amendments import change_columns, rename_table
 from nowbridge.replica.layout import Selection
-from nowbridge.store import tables
+from nowbridge.store.rows import tables
 from nowbridge.writethrough.enable import enable_writes
 from tests.writethrough.conftest import Writing
 

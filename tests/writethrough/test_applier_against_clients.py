@@ -15,7 +15,9 @@ from psycopg.rows import TupleRow
 
 from nowbridge.delivery.deliver import Manner
 from nowbridge.replica.labels import rewrite_renamed
-from nowbridge.store import hints, labels, write_log
+from nowbridge.store.rows import labels
+from nowbridge.store.work import hints
+from nowbridge.store.writes import write_log
 from nowtwin.behaviour.faults import FaultRule
 from tests.support.replica import without_waiting
 from tests.writethrough.conftest import USER, Writing

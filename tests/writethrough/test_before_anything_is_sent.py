@@ -9,8 +9,8 @@ import pytest
 
 from nowbridge.replica.run import add_tables
 from nowbridge.replica.spec import TableSpec
-from nowbridge.store import connections
-from nowbridge.store.connections import NewConnection
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import NewConnection
 from nowbridge.writethrough.enable import enable_writes
 from nowtwin.instance import Instance
 from nowtwin.testing import RunningServer, serve

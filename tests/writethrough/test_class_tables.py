@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from nowbridge.store import sql_users
+from nowbridge.store.writes import sql_users
 from nowbridge.writethrough.enable import enable_writes
 from tests.writethrough.conftest import Writing
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from nowbridge.store import hints
+from nowbridge.store.work import hints
 from tests.writethrough.conftest import Writing
 
 pytestmark = pytest.mark.req("Q47")

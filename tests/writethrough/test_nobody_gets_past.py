@@ -7,7 +7,7 @@ import pytest
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from nowbridge.store.provision import as_role
+from nowbridge.store.server.provision import as_role
 from tests.writethrough.conftest import PASSWORD, Writing
 
 REFUSED = psycopg.errors.InsufficientPrivilege

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.ext.automap import automap_base
 from sqlalchemy.orm import Session
 
-from nowbridge.store.provision import as_role
+from nowbridge.store.server.provision import as_role
 from nowbridge.writethrough.enable import enable_writes
 from tests.support.beside import Ended, run_beside
 from tests.writethrough.conftest import PASSWORD, Writing

@@ -19,7 +19,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from nowbridge.delivery.deliver import Manner
-from nowbridge.store.embedded import binary
+from nowbridge.store.server.embedded import binary
 from nowbridge.writethrough.settling import Settler
 from nowtwin.behaviour.faults import FaultRule
 from tests.support.replica import without_waiting

@@ -18,9 +18,9 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from nowbridge.store import embedded
 from nowbridge.store.database import Database
-from nowbridge.store.provision import provision
+from nowbridge.store.server import embedded
+from nowbridge.store.server.provision import provision
 from nowbridge.wiring import install
 from nowtwin.behaviour.faults import FaultRule
 from nowtwin.query.parse import parse

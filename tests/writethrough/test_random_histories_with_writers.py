@@ -21,7 +21,8 @@ import psycopg
 import pytest
 
 from nowbridge.model.errors import NowbridgeError
-from nowbridge.store import hints, sql_users
+from nowbridge.store.work import hints
+from nowbridge.store.writes import sql_users
 from nowbridge.writethrough.enable import enable_writes
 from nowtwin.behaviour.faults import FaultRule, Kind
 from nowtwin.query.parse import parse

@@ -11,8 +11,8 @@ import asyncpg
 import psycopg
 import pytest
 
-from nowbridge.store.embedded import binary
-from nowbridge.store.provision import as_role
+from nowbridge.store.server.embedded import binary
+from nowbridge.store.server.provision import as_role
 from tests.support.beside import Ended, run_beside
 from tests.writethrough.conftest import PASSWORD, Writing
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STATE = r"[0-9][0-9A-Z]{4}"
 PLACES = (
     "src/nowbridge/store/migrations/0008_write_through.sql",
-    "src/nowbridge/store/write_triggers.py",
+    "src/nowbridge/store/writes/write_triggers.py",
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "src/nowbridge/delivery").glob("*.py"))),
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "src/nowbridge/writethrough").glob("*.py"))),
 )

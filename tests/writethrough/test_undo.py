@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nowbridge.model.errors import Stop
-from nowbridge.store import write_log
+from nowbridge.store.writes import write_log
 from nowbridge.writethrough.settling import Settler
 from tests.writethrough.conftest import Writing
 

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from nowbridge.delivery.deliver import Manner
-from nowbridge.store import write_log
-from nowbridge.store.leases import Holder
+from nowbridge.store.work.leases import Holder
+from nowbridge.store.writes import write_log
 from nowbridge.writethrough.settling import OnAbort, Settler
 from nowtwin.behaviour.faults import FaultRule
 from tests.support.replica import without_waiting

@@ -23,9 +23,9 @@ from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from nowbridge.model.errors import Retry, Stop
-from nowbridge.store import accounts
-from nowbridge.store.accounts import AccountRow
 from nowbridge.store.database import Database
+from nowbridge.store.operation import accounts
+from nowbridge.store.operation.accounts import AccountRow
 
 log = structlog.get_logger("nowbridge.console")
 

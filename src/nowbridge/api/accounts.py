@@ -12,8 +12,8 @@ from datetime import datetime
 
 from nowbridge.api.access import Role, hashed, refuse_weak
 from nowbridge.model.errors import Stop
-from nowbridge.store import accounts
 from nowbridge.store.database import Database
+from nowbridge.store.operation import accounts
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _SALT_BYTES = 16

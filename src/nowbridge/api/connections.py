@@ -24,8 +24,8 @@ from nowbridge.connecting.check import Look, Report
 from nowbridge.connecting.connect import Draft
 from nowbridge.connecting.entry import BY_CONSENT, SECRETS, SHARED_PROXY, TAKES, Entered, sign_in_of
 from nowbridge.model.errors import NowbridgeError, Stop
-from nowbridge.store import connections
-from nowbridge.store.connections import ConnectionRow, Record
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import ConnectionRow, Record
 
 METHODS: Final[Mapping[str, str]] = {
     "oauth_password": "OAuth: user name and password (password grant)",

@@ -10,8 +10,8 @@ from nowbridge.api.access import Doorkeeper
 from nowbridge.connecting.connect import Connector
 from nowbridge.connecting.consent import Consents
 from nowbridge.connecting.entry import SignIn
-from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
+from nowbridge.store.instances.connections import ConnectionRow
 
 CALLBACK = "/auth/servicenow/callback"
 

@@ -22,9 +22,10 @@ from starlette.routing import Route
 from nowbridge.api import hooks, metrics
 from nowbridge.api.hooks import Receiver
 from nowbridge.model.errors import NowbridgeError
-from nowbridge.store import tables, workers
 from nowbridge.store.database import Database
-from nowbridge.store.tables import TableStatus
+from nowbridge.store.rows import tables
+from nowbridge.store.rows.tables import TableStatus
+from nowbridge.store.work import workers
 
 _ANSWER_WITHIN = 3.0  # seconds; a monitor does not wait longer
 

@@ -22,10 +22,11 @@ from starlette.routing import Route
 from nowbridge.model.errors import NowbridgeError
 from nowbridge.servicenow import hint_message
 from nowbridge.servicenow.hint_message import HintMessage
-from nowbridge.store import hints, hooks
 from nowbridge.store.database import Database
-from nowbridge.store.hints import Told
-from nowbridge.store.hooks import HookRow
+from nowbridge.store.instances import hooks
+from nowbridge.store.instances.hooks import HookRow
+from nowbridge.store.work import hints
+from nowbridge.store.work.hints import Told
 
 log = structlog.get_logger("nowbridge.hooks")
 

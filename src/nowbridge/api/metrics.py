@@ -17,9 +17,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from nowbridge.model.errors import NowbridgeError
-from nowbridge.store import figures
 from nowbridge.store.database import Database
-from nowbridge.store.figures import Figures
+from nowbridge.store.operation import figures
+from nowbridge.store.operation.figures import Figures
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ANSWER_WITHIN = 5.0  # seconds

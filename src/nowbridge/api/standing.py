@@ -9,17 +9,19 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 
 from nowbridge.api.wording import ago, count, error_line
-from nowbridge.store import budget, columns, compare, connections, loss, tables, watches, workers
-from nowbridge.store.budget import BudgetStatus
-from nowbridge.store.columns import ColumnStatus, ContractStatus
-from nowbridge.store.compare import Proof
-from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
 from nowbridge.store.ddl import Relation
-from nowbridge.store.loss import Loss
-from nowbridge.store.tables import TableStatus
-from nowbridge.store.watches import DeleteStatus
-from nowbridge.store.workers import WorkerRow
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import ConnectionRow
+from nowbridge.store.rows import columns, compare, tables
+from nowbridge.store.rows.columns import ColumnStatus, ContractStatus
+from nowbridge.store.rows.compare import Proof
+from nowbridge.store.rows.tables import TableStatus
+from nowbridge.store.work import budget, loss, watches, workers
+from nowbridge.store.work.budget import BudgetStatus
+from nowbridge.store.work.loss import Loss
+from nowbridge.store.work.watches import DeleteStatus
+from nowbridge.store.work.workers import WorkerRow
 
 _HELD = {
     "too_many": "one pass wanted to delete {wanted:,} of {rows:,} rows. Look at them in ServiceNow; if they are to go here"

@@ -10,7 +10,7 @@ import typer
 from nowbridge.cli.entry import AsJson, examples, settings_of
 
 if TYPE_CHECKING:
-    from nowbridge.store.backup import Manifest
+    from nowbridge.store.operation.backup import Manifest
 
 BACKUP_EXAMPLES = examples("nowbridge backup nowbridge.zip", "nowbridge backup nowbridge.zip --data --with-key")
 RESTORE_EXAMPLES = examples(

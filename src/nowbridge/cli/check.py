@@ -98,7 +98,7 @@ async def _check(settings: Settings, name: str | None, preset: str | None) -> Ch
 
 
 async def _sql_writes(database: Database, session: Connection) -> SqlWrites:
-    from nowbridge.store import loopback
+    from nowbridge.store.writes import loopback
 
     obstacle = await asyncio.to_thread(loopback.obstacle, database.dsn)
     return SqlWrites(obstacle or "", loopback.administrators_script(session.info.user) if obstacle else "")

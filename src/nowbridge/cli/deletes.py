@@ -11,8 +11,8 @@ from nowbridge.cli.entry import AsJson, examples, open_database, run, settings_o
 if TYPE_CHECKING:
     from nowbridge.settings import Settings
     from nowbridge.store.database import Connection
-    from nowbridge.store.tables import TableRow
-    from nowbridge.store.watches import DeleteStatus
+    from nowbridge.store.rows.tables import TableRow
+    from nowbridge.store.work.watches import DeleteStatus
 
 EXAMPLES = examples(
     "nowbridge deletes",
@@ -65,7 +65,8 @@ def deletes(
 async def _deletes(
     settings: Settings, named: list[str], *, confirm: bool, soft: bool | None, by_sql: str | None
 ) -> list[DeleteStatus]:
-    from nowbridge.store import tables, watches
+    from nowbridge.store.rows import tables
+    from nowbridge.store.work import watches
 
     async with open_database(settings) as database, database.transaction() as connection:
         chosen = _chosen(await tables.all_of(connection), named)
@@ -97,7 +98,7 @@ def _chosen(rows: list[TableRow], named: list[str]) -> list[TableRow]:
 async def _confirm(connection: Connection, chosen: list[TableRow]) -> None:
     from nowbridge import wiring
     from nowbridge.model.errors import Stop
-    from nowbridge.store import duties, watches
+    from nowbridge.store.work import duties, watches
 
     confirmed = 0
     for row in chosen:

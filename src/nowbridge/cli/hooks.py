@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from nowbridge.servicenow.hooks import Done
     from nowbridge.servicenow.instance import Instance
     from nowbridge.settings import Settings
-    from nowbridge.store.connections import ConnectionRow
     from nowbridge.store.database import Connection, Database
-    from nowbridge.store.hooks import HookRow
-    from nowbridge.store.tables import TableRow
+    from nowbridge.store.instances.connections import ConnectionRow
+    from nowbridge.store.instances.hooks import HookRow
+    from nowbridge.store.rows.tables import TableRow
 
 INSTALL_EXAMPLES = examples(
     "nowbridge hooks install --url https://bridge.example.com/hooks/acme --admin-user admin",
@@ -197,7 +197,7 @@ class _Order:
 async def _install(settings: Settings, order: _Order, admin: Admin) -> list[Done]:
     from nowbridge import wiring
     from nowbridge.servicenow import hook_rule, hooks
-    from nowbridge.store import hooks as store
+    from nowbridge.store.instances import hooks as store
 
     async with open_database(settings) as database:
         async with database.transaction() as connection:
@@ -222,8 +222,9 @@ async def _install(settings: Settings, order: _Order, admin: Admin) -> list[Done
 async def _status(settings: Settings, name: str | None, admin: Admin | None) -> list[Line]:
     from nowbridge import wiring
     from nowbridge.cli.hooks_shown import Line
-    from nowbridge.store import hooks as store
-    from nowbridge.store import loss, tables
+    from nowbridge.store.instances import hooks as store
+    from nowbridge.store.rows import tables
+    from nowbridge.store.work import loss
 
     async with open_database(settings) as database:
         async with database.transaction() as connection:
@@ -247,7 +248,7 @@ async def _remove(settings: Settings, name: str | None, named: tuple[str, ...], 
     from nowbridge import wiring
     from nowbridge.model.errors import Stop
     from nowbridge.servicenow import hooks
-    from nowbridge.store import hooks as store
+    from nowbridge.store.instances import hooks as store
 
     async with open_database(settings) as database:
         async with database.transaction() as connection:
@@ -276,7 +277,7 @@ async def _remove(settings: Settings, name: str | None, named: tuple[str, ...], 
 async def _export(settings: Settings, order: _Order, file: Path) -> list[str]:
     from nowbridge import wiring
     from nowbridge.servicenow import hook_file, hook_rule
-    from nowbridge.store import hooks as store
+    from nowbridge.store.instances import hooks as store
 
     async with open_database(settings) as database:
         async with database.transaction() as connection:
@@ -313,8 +314,8 @@ async def _wanted(connection: Connection, row: ConnectionRow, named: Sequence[st
     """
     from nowbridge.model.errors import Stop
     from nowbridge.servicenow import hook_rule
-    from nowbridge.store import hooks as store
-    from nowbridge.store import tables
+    from nowbridge.store.instances import hooks as store
+    from nowbridge.store.rows import tables
 
     lineages = {table.source: _lineage(table) for table in await tables.all_of(connection, row.id)}
     unknown = [name for name in named if name not in lineages]
@@ -336,7 +337,7 @@ def _lineage(table: TableRow) -> tuple[str, ...]:
 
 
 async def _held(database: Database, row: ConnectionRow) -> HookRow | None:
-    from nowbridge.store import hooks as store
+    from nowbridge.store.instances import hooks as store
 
     async with database.transaction() as connection:
         return await store.load(connection, row.id)
@@ -344,7 +345,7 @@ async def _held(database: Database, row: ConnectionRow) -> HookRow | None:
 
 async def _save(database: Database, hook: HookRow) -> None:
     from nowbridge import wiring
-    from nowbridge.store import hooks as store
+    from nowbridge.store.instances import hooks as store
 
     async with database.transaction() as connection:
         await store.save(connection, hook, now=wiring.now())

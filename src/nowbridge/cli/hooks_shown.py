@@ -13,8 +13,8 @@ from nowbridge.cli import screen
 if TYPE_CHECKING:
     from nowbridge.servicenow.hook_rule import Rule
     from nowbridge.servicenow.hooks import Done
-    from nowbridge.store.hooks import HookTable
-    from nowbridge.store.loss import Loss
+    from nowbridge.store.instances.hooks import HookTable
+    from nowbridge.store.work.loss import Loss
 
 
 @dataclass(frozen=True, slots=True)

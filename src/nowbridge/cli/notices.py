@@ -35,7 +35,7 @@ async def _show(settings: Settings, last: int, *, as_json: bool) -> None:
 
     from nowbridge.cli import screen
     from nowbridge.jobs import notices as jobs
-    from nowbridge.store import notices as store
+    from nowbridge.store.operation import notices as store
 
     async with open_database(settings) as database, database.transaction() as connection:
         found = await store.latest(connection, last)

@@ -10,7 +10,7 @@ from nowbridge.cli.entry import AsJson, examples, open_database, run, settings_o
 
 if TYPE_CHECKING:
     from nowbridge.settings import Settings
-    from nowbridge.store.tables import TableRow
+    from nowbridge.store.rows.tables import TableRow
 
 PAUSE_EXAMPLES = examples("nowbridge pause incident", "nowbridge pause --all")
 RESUME_EXAMPLES = examples("nowbridge resume incident", "nowbridge resume --all", "nowbridge resume --restored")
@@ -65,7 +65,8 @@ def _named(tables: list[str] | None, *, every: bool) -> list[str]:
 async def _switch(settings: Settings, named: list[str], *, pausing: bool) -> list[str]:
     from nowbridge import wiring
     from nowbridge.jobs import queue
-    from nowbridge.store import pauses, tables
+    from nowbridge.store.rows import tables
+    from nowbridge.store.work import pauses
 
     async with open_database(settings) as database, database.transaction() as connection:
         rows = _chosen(await tables.all_of(connection), named)
@@ -82,7 +83,7 @@ async def _switch(settings: Settings, named: list[str], *, pausing: bool) -> lis
 async def _confirm_restored(settings: Settings) -> list[str]:
     """Let the connections of a restored copy go on. Returns their names."""
     from nowbridge.jobs import queue
-    from nowbridge.store import connections
+    from nowbridge.store.instances import connections
 
     async with open_database(settings) as database, database.transaction() as connection:
         rows = [row for row in await connections.every(connection) if (row.stopped or {}).get("reason") == "restored"]

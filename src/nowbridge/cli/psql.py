@@ -33,8 +33,8 @@ def psql(
     variables that psql gets are PGHOST, PGPORT, PGUSER, PGDATABASE and PGPASSWORD.
     """
     from nowbridge import wiring
-    from nowbridge.store import embedded
     from nowbridge.store.database import client_environment
+    from nowbridge.store.server import embedded
 
     settings = settings_of(context)
     dsn = wiring.find_database(settings)

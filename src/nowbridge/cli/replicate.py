@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nowbridge.replica.spec import TableSpec
     from nowbridge.settings import Settings
     from nowbridge.store.database import Database
-    from nowbridge.store.tables import TableStatus
+    from nowbridge.store.rows.tables import TableStatus
 
 EXAMPLES = examples(
     "nowbridge replicate --preset itsm",

@@ -11,9 +11,9 @@ from nowbridge.cli.entry import AsJson, examples, open_database, run, settings_o
 
 if TYPE_CHECKING:
     from nowbridge.settings import Settings
-    from nowbridge.store.columns import ColumnStatus, ContractStatus
     from nowbridge.store.database import Database
-    from nowbridge.store.tables import TableRow
+    from nowbridge.store.rows.columns import ColumnStatus, ContractStatus
+    from nowbridge.store.rows.tables import TableRow
 
 EXAMPLES = examples(
     "nowbridge schema",
@@ -62,7 +62,7 @@ async def _schema(
     settings: Settings, named: list[str], *, confirm: bool, anyway: bool, contract: str | None
 ) -> tuple[list[ContractStatus], list[ColumnStatus]]:
     from nowbridge import wiring
-    from nowbridge.store import columns, tables
+    from nowbridge.store.rows import columns, tables
 
     async with open_database(settings) as database:
         async with database.transaction() as connection:
@@ -99,7 +99,7 @@ async def _confirm(database: Database, chosen: list[TableRow], *, anyway: bool) 
     from nowbridge.cli import screen
     from nowbridge.model.errors import Stop
     from nowbridge.replica import evolve
-    from nowbridge.store import columns
+    from nowbridge.store.rows import columns
 
     done = 0
     for row in chosen:

@@ -10,7 +10,7 @@ from nowbridge.cli.entry import AsJson, examples, open_database, run, settings_o
 
 if TYPE_CHECKING:
     from nowbridge.settings import Settings
-    from nowbridge.store.sql_users import SqlUser
+    from nowbridge.store.writes.sql_users import SqlUser
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -99,7 +99,8 @@ async def _add(settings: Settings, name: str, tables: list[str] | None, stamp: d
     import secrets
 
     from nowbridge import wiring
-    from nowbridge.store import loopback, provision, sql_users
+    from nowbridge.store.server import provision
+    from nowbridge.store.writes import loopback, sql_users
 
     dsn = wiring.find_database(settings, upgrade=True)
     if writes:
@@ -115,14 +116,14 @@ async def _add(settings: Settings, name: str, tables: list[str] | None, stamp: d
 
 
 async def _remove(settings: Settings, name: str) -> None:
-    from nowbridge.store import sql_users
+    from nowbridge.store.writes import sql_users
 
     async with open_database(settings) as database, database.transaction() as connection:
         await sql_users.remove(connection, name)
 
 
 async def _list(settings: Settings) -> list[SqlUser]:
-    from nowbridge.store import sql_users
+    from nowbridge.store.writes import sql_users
 
     async with open_database(settings) as database, database.transaction() as connection:
         return await sql_users.every(connection)

@@ -15,7 +15,7 @@ from nowbridge.cli import screen
 if TYPE_CHECKING:
     from nowbridge.settings import Settings
     from nowbridge.store.database import Database
-    from nowbridge.store.tables import TableStatus
+    from nowbridge.store.rows.tables import TableStatus
 
 __all__ = ["Standing", "age_of", "as_json", "as_table", "load_seconds", "name_of", "read_standing", "rows_per_second"]
 _PHASES = {"planned": "yellow", "backfill": "cyan", "live": "green"}

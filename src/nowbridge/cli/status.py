@@ -61,7 +61,7 @@ async def _status(settings: Settings, *, watch: bool, as_json: bool) -> None:
 
 async def _storage(settings: Settings, *, as_json: bool) -> None:
     from nowbridge.cli import screen
-    from nowbridge.store import storage
+    from nowbridge.store.operation import storage
 
     async with open_database(settings) as database, database.transaction() as connection:
         rooms = await storage.taken(connection)

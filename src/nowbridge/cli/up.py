@@ -85,7 +85,7 @@ def worker(context: typer.Context, *, log: LogFormat = None) -> None:
 def down(context: typer.Context) -> None:
     """Stop the embedded database of this home. Everything is kept; the next command starts it again."""
     from nowbridge.cli import screen
-    from nowbridge.store import embedded
+    from nowbridge.store.server import embedded
 
     settings = settings_of(context)
     if settings.database_url:
@@ -194,7 +194,7 @@ async def _worker(settings: Settings, log: Format | None) -> None:
 @contextmanager
 def _started_database(settings: Settings) -> Iterator[None]:
     """Stop the embedded database at the end if it did not run before."""
-    from nowbridge.store import embedded
+    from nowbridge.store.server import embedded
 
     home = Path(settings.home)
     ours = not settings.database_url and not embedded.status(home).running

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from nowbridge.replica.verify import Level, Verdict
     from nowbridge.settings import Settings
-    from nowbridge.store.connections import ConnectionRow
     from nowbridge.store.database import Database
-    from nowbridge.store.tables import TableRow, TableStatus
+    from nowbridge.store.instances.connections import ConnectionRow
+    from nowbridge.store.rows.tables import TableRow, TableStatus
 
 EXAMPLES = examples(
     "nowbridge verify",
@@ -72,7 +72,7 @@ async def _verify(
 ) -> list[Verdict]:
     from nowbridge import wiring
     from nowbridge.replica.verify import Level
-    from nowbridge.store import tables
+    from nowbridge.store.rows import tables
 
     async with open_database(settings) as database:
         async with database.transaction() as connection:

@@ -10,7 +10,7 @@ from nowbridge.cli.entry import AsJson, ExitCode, examples, open_database, run, 
 
 if TYPE_CHECKING:
     from nowbridge.settings import Settings
-    from nowbridge.store.write_log import Ended
+    from nowbridge.store.writes.write_log import Ended
 
 WRITES_EXAMPLES = examples("nowbridge writes", "nowbridge writes --last 5 --json")
 UNDO_EXAMPLES = examples("nowbridge undo 1742")
@@ -66,7 +66,7 @@ def _show(log: list[Ended], *, as_json: bool) -> None:
 
 
 async def _latest(settings: Settings, last: int) -> list[Ended]:
-    from nowbridge.store import write_log
+    from nowbridge.store.writes import write_log
 
     async with open_database(settings) as database, database.transaction() as connection:
         return await write_log.latest(connection, limit=last)

@@ -24,10 +24,12 @@ from nowbridge.replica.run import add_tables
 from nowbridge.replica.spec import TableSpec
 from nowbridge.servicenow import identity
 from nowbridge.settings import Settings
-from nowbridge.store import columns, connections, pauses, tables, watches
-from nowbridge.store.connections import ConnectionRow, NewConnection
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.tables import TableRow
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import ConnectionRow, NewConnection
+from nowbridge.store.rows import columns, tables
+from nowbridge.store.rows.tables import TableRow
+from nowbridge.store.work import pauses, watches
 from nowbridge.wiring import Credentials, SignIn
 
 _NEEDS = {

@@ -17,7 +17,7 @@ from nowbridge.servicenow import identity
 from nowbridge.servicenow.identity import Introduction
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.rights import Probe, Right, probe
-from nowbridge.store.tables import TableRow
+from nowbridge.store.rows.tables import TableRow
 
 _COPIED = "Its rows are copied."
 Cause = Literal["", "credentials", "roles", "network", "instance"]

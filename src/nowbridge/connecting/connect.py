@@ -15,9 +15,10 @@ from nowbridge.replica.recognition import Recognition
 from nowbridge.servicenow import identity
 from nowbridge.servicenow.identity import Introduction
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import connections, consents, tables
-from nowbridge.store.connections import ConnectionRow, NewConnection
 from nowbridge.store.database import Database
+from nowbridge.store.instances import connections, consents
+from nowbridge.store.instances.connections import ConnectionRow, NewConnection
+from nowbridge.store.rows import tables
 
 Opener = Callable[[str, SignIn, ConnectionRow | None], AbstractAsyncContextManager[Instance]]
 """An instance to talk to for a while; the row is that of the connection as it is stored, where there is one."""

@@ -24,8 +24,8 @@ from nowbridge.model.errors import Stop
 from nowbridge.servicenow import identity
 from nowbridge.servicenow.auth import OAuthCode, authorize_params
 from nowbridge.servicenow.identity import Introduction
-from nowbridge.store import consents
-from nowbridge.store.connections import ConnectionRow
+from nowbridge.store.instances import consents
+from nowbridge.store.instances.connections import ConnectionRow
 
 WITHIN: Final = timedelta(minutes=15)
 _STATE_BYTES: Final = 32

@@ -1,7 +1,7 @@
 """Who is told when something changes: the log always, a webhook and mail where they are set.
 
 `conditions_of` is pure: how every table and connection stands. What makes a notice of it, once per change, is
-`store.notices`.
+`store.operation.notices`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ from email.message import EmailMessage
 import structlog
 
 from nowbridge.model.errors import NowbridgeError
-from nowbridge.store import columns, connections, loss, notices, refusals, tables, watches
-from nowbridge.store.columns import ColumnStatus, ContractStatus
-from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
-from nowbridge.store.loss import Loss
-from nowbridge.store.notices import Condition, Notice
-from nowbridge.store.refusals import Refusals
-from nowbridge.store.tables import TableStatus
-from nowbridge.store.watches import DeleteStatus
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import ConnectionRow
+from nowbridge.store.operation import notices
+from nowbridge.store.operation.notices import Condition, Notice
+from nowbridge.store.rows import columns, tables
+from nowbridge.store.rows.columns import ColumnStatus, ContractStatus
+from nowbridge.store.rows.tables import TableStatus
+from nowbridge.store.work import loss, watches
+from nowbridge.store.work.loss import Loss
+from nowbridge.store.work.watches import DeleteStatus
+from nowbridge.store.writes import refusals
+from nowbridge.store.writes.refusals import Refusals
 
 log = structlog.get_logger("nowbridge.notices")
 

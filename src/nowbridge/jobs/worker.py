@@ -26,10 +26,14 @@ from nowbridge.replica.capture import Pass
 from nowbridge.replica.labels import rewrite_renamed
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Clock
-from nowbridge.store import budget, connections, hints, leases, notices, tables, tombstones, workers, write_log
-from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
-from nowbridge.store.leases import Holder
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import ConnectionRow
+from nowbridge.store.operation import notices
+from nowbridge.store.rows import tables, tombstones
+from nowbridge.store.work import budget, hints, leases, workers
+from nowbridge.store.work.leases import Holder
+from nowbridge.store.writes import write_log
 
 log = structlog.get_logger("nowbridge.worker")
 

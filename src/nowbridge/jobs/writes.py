@@ -15,9 +15,9 @@ from nowbridge.delivery.deliver import Manner
 from nowbridge.model.errors import NowbridgeError
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Clock
-from nowbridge.store import write_log, write_tables
 from nowbridge.store.database import Database
-from nowbridge.store.leases import Holder
+from nowbridge.store.work.leases import Holder
+from nowbridge.store.writes import write_log, write_tables
 from nowbridge.writethrough.enable import enable_writes
 from nowbridge.writethrough.settling import OnAbort, Settler
 from nowbridge.writethrough.writer import MOST_DELETES, MOST_ROWS, Writer

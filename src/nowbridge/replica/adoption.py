@@ -8,7 +8,9 @@ from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import layout_of
 from nowbridge.replica.verify import Level, Order, Verdict
 from nowbridge.servicenow import identity
-from nowbridge.store import connections, tables, watches, witnesses
+from nowbridge.store.instances import connections
+from nowbridge.store.rows import tables, witnesses
+from nowbridge.store.work import watches
 
 
 async def adopt(replica: Replica) -> list[Verdict]:

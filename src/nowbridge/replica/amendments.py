@@ -20,10 +20,13 @@ from nowbridge.replica.layout import Selection
 from nowbridge.replica.run import Replica
 from nowbridge.replica.spec import Clock, layout_of
 from nowbridge.servicenow import query as queries
-from nowbridge.store import columns, ddl, duties, keys, leases, sql_users, tables, watches, write_tables
+from nowbridge.store import ddl
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.ddl import Relation
-from nowbridge.store.tables import TableRow
+from nowbridge.store.rows import columns, keys, tables
+from nowbridge.store.rows.tables import TableRow
+from nowbridge.store.work import duties, leases, watches
+from nowbridge.store.writes import sql_users, write_tables
 
 
 async def rename_table(database: Database, row: TableRow, name: str, sleep: Callable[[float], Awaitable[None]]) -> None:

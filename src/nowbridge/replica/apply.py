@@ -1,7 +1,7 @@
 """Apply: the one way into a replica table. A page of ServiceNow's rows becomes rows, feed and cursor in one transaction.
 
 Labels are looked up before the transaction opens; rows are encoded while Postgres takes them. The version guard in
-`store.load` makes replays and reordering harmless, so callers only have to see to it that nothing is skipped.
+`store.rows.load` makes replays and reordering harmless, so callers only have to see to it that nothing is skipped.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from nowbridge.replica.spec import layout_of, target_of
 from nowbridge.replica.wording import Odd, WordedPage, Wording
 from nowbridge.servicenow.instance import Answer
 from nowbridge.servicenow.wire import ABSENT, Page, PageDecoder, answered_order
-from nowbridge.store import classes, columns, held_rows, hints, load, tables, tombstones
-from nowbridge.store import labels as label_store
-from nowbridge.store.classes import Descendant
 from nowbridge.store.database import Connection
-from nowbridge.store.load import Encoded, Merged, NotEmpty, Source, Target, Unstorable
-from nowbridge.store.tables import TableRow
+from nowbridge.store.rows import classes, columns, load, tables, tombstones
+from nowbridge.store.rows import labels as label_store
+from nowbridge.store.rows.classes import Descendant
+from nowbridge.store.rows.load import Encoded, Merged, NotEmpty, Source, Target, Unstorable
+from nowbridge.store.rows.tables import TableRow
+from nowbridge.store.work import hints
+from nowbridge.store.writes import held_rows
 
 AfterRows = Callable[[Connection, int], Awaitable[None]]
 """Runs in the transaction that holds the rows, with the number of rows that changed: moves the cursor."""

@@ -21,9 +21,11 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import IdSweep
 from nowbridge.servicenow.wire import Page
-from nowbridge.store import ddl, leases, load, tables
+from nowbridge.store import ddl
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.leases import Holder, ShardLease, ShardProgress
+from nowbridge.store.rows import load, tables
+from nowbridge.store.work import leases
+from nowbridge.store.work.leases import Holder, ShardLease, ShardProgress
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,12 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import ChangeSweep, Cursor
 from nowbridge.servicenow.wire import Page, PageDecoder
-from nowbridge.store import hooks, leases, loss, tables
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.leases import Holder, StreamLease, StreamProgress
-from nowbridge.store.load import Merged
+from nowbridge.store.instances import hooks
+from nowbridge.store.rows import tables
+from nowbridge.store.rows.load import Merged
+from nowbridge.store.work import leases, loss
+from nowbridge.store.work.leases import Holder, StreamLease, StreamProgress
 
 
 @dataclass(frozen=True, slots=True)

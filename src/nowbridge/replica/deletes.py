@@ -21,10 +21,12 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import PageRequest
 from nowbridge.servicenow.wire import PageDecoder
-from nowbridge.store import classes, duties, held_rows, hints, tables, tombstones, watches
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.duties import DutyLease
-from nowbridge.store.watches import Watch
+from nowbridge.store.rows import classes, tables, tombstones
+from nowbridge.store.work import duties, hints, watches
+from nowbridge.store.work.duties import DutyLease
+from nowbridge.store.work.watches import Watch
+from nowbridge.store.writes import held_rows
 
 OVERLAP = timedelta(minutes=2)  # of one reading of the journal over the last: transactions commit late
 HORIZON_AFTER = timedelta(minutes=10)  # without a look at the journal: it may have been pruned meanwhile

@@ -28,12 +28,14 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import PageRequest
 from nowbridge.servicenow.wire import ABSENT, PageDecoder
-from nowbridge.store import columns, ddl, duties, labels
-from nowbridge.store.columns import StateRow
+from nowbridge.store import ddl
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.ddl import ColumnDefinition
-from nowbridge.store.duties import DutyLease
-from nowbridge.store.tables import TableRow
+from nowbridge.store.rows import columns, labels
+from nowbridge.store.rows.columns import StateRow
+from nowbridge.store.rows.tables import TableRow
+from nowbridge.store.work import duties
+from nowbridge.store.work.duties import DutyLease
 
 WHOLE = timedelta(days=1)  # between two readings of a dictionary that says it has not changed
 SAMPLE = 50  # rows that show what the account may read

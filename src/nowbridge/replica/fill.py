@@ -20,10 +20,11 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import IdSweep
 from nowbridge.servicenow.wire import PageDecoder
-from nowbridge.store import columns, duties
-from nowbridge.store.columns import Fill
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.duties import DutyLease
+from nowbridge.store.rows import columns
+from nowbridge.store.rows.columns import Fill
+from nowbridge.store.work import duties
+from nowbridge.store.work.duties import DutyLease
 from nowbridge.transport.budget import Purpose
 from nowbridge.transport.purpose import calling_for
 

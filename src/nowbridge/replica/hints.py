@@ -26,12 +26,13 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import PageRequest
 from nowbridge.servicenow.wire import PageDecoder
-from nowbridge.store import hints, loss, tables, tombstones
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.hints import Hint
-from nowbridge.store.leases import Holder
-from nowbridge.store.load import Merged
-from nowbridge.store.tables import TableRow
+from nowbridge.store.rows import tables, tombstones
+from nowbridge.store.rows.load import Merged
+from nowbridge.store.rows.tables import TableRow
+from nowbridge.store.work import hints, loss
+from nowbridge.store.work.hints import Hint
+from nowbridge.store.work.leases import Holder
 
 AT_ONCE = 400  # hints that are taken up together
 FIRST_WAIT = timedelta(seconds=0.25)

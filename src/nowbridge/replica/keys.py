@@ -18,9 +18,9 @@ from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import IdSweep
 from nowbridge.servicenow.query import Query
 from nowbridge.servicenow.wire import Page, PageDecoder
-from nowbridge.store import keys
 from nowbridge.store.database import Connection
-from nowbridge.store.keys import Columns, Part
+from nowbridge.store.rows import keys
+from nowbridge.store.rows.keys import Columns, Part
 
 PAGE = 10_000
 VERSION = ("sys_mod_count", "sys_updated_on")
@@ -125,7 +125,7 @@ def version_columns(loader: TableLoader) -> Columns:
 
 
 def keys_of(page: Page) -> list[keys.Key]:
-    """The keys and versions of a page, for `store.keys`."""
+    """The keys and versions of a page, for `store.rows.keys`."""
     changes = page.column("sys_mod_count") if "sys_mod_count" in page.fields else [""] * page.rows
     updated = page.column("sys_updated_on") if "sys_updated_on" in page.fields else [""] * page.rows
     return [

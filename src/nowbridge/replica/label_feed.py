@@ -22,11 +22,11 @@ from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import ChangeSweep, Cursor
 from nowbridge.servicenow.query import EVERYTHING
 from nowbridge.servicenow.wire import ABSENT, Page, PageDecoder
-from nowbridge.store import columns, tables
-from nowbridge.store import labels as store
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.labels import CHOICES, ChoiceRow, SourceLease
-from nowbridge.store.leases import Holder
+from nowbridge.store.rows import columns, tables
+from nowbridge.store.rows import labels as store
+from nowbridge.store.rows.labels import CHOICES, ChoiceRow, SourceLease
+from nowbridge.store.work.leases import Holder
 
 PAGE = 2_000
 LOOK_BACK = timedelta(days=1)  # of a table that was never followed

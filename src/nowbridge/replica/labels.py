@@ -23,10 +23,10 @@ from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import IdSweep
 from nowbridge.servicenow.query import EVERYTHING
 from nowbridge.servicenow.wire import PageDecoder
-from nowbridge.store import labels as store
-from nowbridge.store import tables as table_store
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.tables import TableRow
+from nowbridge.store.rows import labels as store
+from nowbridge.store.rows import tables as table_store
+from nowbridge.store.rows.tables import TableRow
 
 LOOK_UP = 100  # records per call: more would not fit the 8192 bytes of a URL
 REMEMBERED = 300_000  # labels in memory, about 60 MB

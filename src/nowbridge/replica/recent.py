@@ -17,10 +17,11 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import IdSweep
 from nowbridge.servicenow.wire import PageDecoder
-from nowbridge.store import duties, keys, loss, tombstones
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.duties import DutyLease
-from nowbridge.store.load import Merged
+from nowbridge.store.rows import keys, tombstones
+from nowbridge.store.rows.load import Merged
+from nowbridge.store.work import duties, loss
+from nowbridge.store.work.duties import DutyLease
 
 
 @dataclass(frozen=True, slots=True)

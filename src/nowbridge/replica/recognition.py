@@ -21,10 +21,11 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import PageRequest
 from nowbridge.servicenow.wire import PageDecoder
-from nowbridge.store import connections, tables, witnesses
 from nowbridge.store.database import Database
-from nowbridge.store.tables import TableRow
-from nowbridge.store.witnesses import Witness
+from nowbridge.store.instances import connections
+from nowbridge.store.rows import tables, witnesses
+from nowbridge.store.rows.tables import TableRow
+from nowbridge.store.rows.witnesses import Witness
 
 TABLES = 5
 WITNESSES = 20

@@ -30,12 +30,14 @@ from nowbridge.replica.verify import Verifier
 from nowbridge.servicenow import schema
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import classes, ddl, labels, leases, pauses, tables
-from nowbridge.store.connections import ConnectionRow
+from nowbridge.store import ddl
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.ddl import ColumnDefinition, Relation
-from nowbridge.store.leases import AtWork, Holder, StreamLease
-from nowbridge.store.tables import TableRow
+from nowbridge.store.instances.connections import ConnectionRow
+from nowbridge.store.rows import classes, labels, tables
+from nowbridge.store.rows.tables import TableRow
+from nowbridge.store.work import leases, pauses
+from nowbridge.store.work.leases import AtWork, Holder, StreamLease
 from nowbridge.transport.budget import Purpose
 from nowbridge.transport.purpose import calling_for
 

@@ -12,8 +12,8 @@ import msgspec
 
 from nowbridge.model.errors import NowbridgeError, Retry, Stop
 from nowbridge.replica.layout import EVERY_COLUMN, Layout, Selection
-from nowbridge.store.load import Target
-from nowbridge.store.tables import TableRow
+from nowbridge.store.rows.load import Target
+from nowbridge.store.rows.tables import TableRow
 
 Clock = Callable[[], datetime]
 """The time, timezone-aware. The only source of "now" in the engine."""

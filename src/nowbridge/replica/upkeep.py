@@ -21,10 +21,11 @@ from nowbridge.replica.recent import Recent
 from nowbridge.replica.spec import Clock, Pace
 from nowbridge.replica.verify import Level, Order, Verdict, Verifier
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import classes, duties, leases, tables, watches
 from nowbridge.store.database import Database
-from nowbridge.store.duties import DutyLease, Rhythm
-from nowbridge.store.leases import AtWork, Holder
+from nowbridge.store.rows import classes, tables
+from nowbridge.store.work import duties, leases, watches
+from nowbridge.store.work.duties import DutyLease, Rhythm
+from nowbridge.store.work.leases import AtWork, Holder
 
 BUSY_TRIES = 600  # seconds that a duty of the same table may take before somebody who asked is sent away
 INDEX_AGAIN = timedelta(days=1)  # until it is looked whether all indexes are there

@@ -32,12 +32,14 @@ from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Answer, Instance
 from nowbridge.servicenow.pages import IdSweep
 from nowbridge.servicenow.wire import Page, PageDecoder
-from nowbridge.store import columns, compare, duties, held_rows, tombstones, write_log
-from nowbridge.store import keys as key_store
-from nowbridge.store.compare import Difference
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.duties import DutyLease
-from nowbridge.store.keys import Part
+from nowbridge.store.rows import columns, compare, tombstones
+from nowbridge.store.rows import keys as key_store
+from nowbridge.store.rows.compare import Difference
+from nowbridge.store.rows.keys import Part
+from nowbridge.store.work import duties
+from nowbridge.store.work.duties import DutyLease
+from nowbridge.store.writes import held_rows, write_log
 
 PAGE = 2_000
 AGAIN = 100  # records read again per call

@@ -21,9 +21,9 @@ from nowbridge.replica.fingerprints import HEX, Fingerprint, Tally
 from nowbridge.servicenow import aggregates
 from nowbridge.servicenow import query as queries
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import keys as store
 from nowbridge.store.database import Database
-from nowbridge.store.keys import AsOf, Part
+from nowbridge.store.rows import keys as store
+from nowbridge.store.rows.keys import AsOf, Part
 
 Follow = Callable[[int, datetime], Awaitable[None]]
 """Returns when a table's change stream has come past a moment of the instance's clock."""

@@ -1,5 +1,5 @@
 """How many requests may be in flight to one instance, and who gets them. Pure; `transport.gate` holds callers to it,
-`store.budget` shares it among workers.
+`store.work.budget` shares it among workers.
 
 An instance runs about four web-service transactions per node at a time, queues fifty and answers 429 to the rest
 (servicenow-api.md 10). So a 429 halves the allowance at once, an answer far slower than usual takes one off, and it

@@ -13,7 +13,7 @@ from nowbridge.jobs.notices import Notifier
 from nowbridge.model.errors import Retry
 from nowbridge.settings import Settings
 from nowbridge.store.database import Database
-from nowbridge.store.notices import Notice
+from nowbridge.store.operation.notices import Notice
 from nowbridge.transport import mail
 from nowbridge.transport.client import Client, Limits
 from nowbridge.transport.messages import Headers, Request

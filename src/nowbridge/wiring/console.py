@@ -13,8 +13,8 @@ from nowbridge.connecting.connect import Connector
 from nowbridge.connecting.consent import Consents
 from nowbridge.servicenow.instance import Instance
 from nowbridge.settings import Settings
-from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
+from nowbridge.store.instances.connections import ConnectionRow
 from nowbridge.wiring.clock import now
 from nowbridge.wiring.credentials import SignIn, keyring, sealed, sealed_refresh, unsealed
 from nowbridge.wiring.replicas import instance_of, kept_by

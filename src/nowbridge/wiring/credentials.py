@@ -15,12 +15,12 @@ from nowbridge.connecting.entry import BY_CONSENT, OPTIONS, Credentials, SignIn
 from nowbridge.model.errors import Stop
 from nowbridge.servicenow import auth as auths
 from nowbridge.settings import Settings
-from nowbridge.store import connections, consents
-from nowbridge.store import sealed as sealed_store
-from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.hooks import HookRow
-from nowbridge.store.secrets import Keyring, key_of
+from nowbridge.store.instances import connections, consents
+from nowbridge.store.instances import sealed as sealed_store
+from nowbridge.store.instances.connections import ConnectionRow
+from nowbridge.store.instances.hooks import HookRow
+from nowbridge.store.instances.secrets import Keyring, key_of
 
 __all__ = ["OPTIONS", "Credentials", "SignIn"]
 

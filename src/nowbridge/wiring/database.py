@@ -10,9 +10,11 @@ from pathlib import Path
 from nowbridge.jobs import queue
 from nowbridge.model.errors import Stop
 from nowbridge.settings import Settings
-from nowbridge.store import backup, embedded, migrate, provision
+from nowbridge.store import migrate
 from nowbridge.store.database import translated
-from nowbridge.store.secrets import Keyring
+from nowbridge.store.instances.secrets import Keyring
+from nowbridge.store.operation import backup
+from nowbridge.store.server import embedded, provision
 from nowbridge.wiring.clock import now
 from nowbridge.wiring.credentials import keyring
 

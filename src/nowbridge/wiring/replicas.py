@@ -27,12 +27,12 @@ from nowbridge.replica.spec import Pace
 from nowbridge.replica.upkeep import Upkeep
 from nowbridge.servicenow.instance import Instance
 from nowbridge.settings import Settings
-from nowbridge.store import connections
-from nowbridge.store.budget import SharedBudget
-from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Connection, Database
-from nowbridge.store.leases import Holder
-from nowbridge.store.tables import TableRow
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import ConnectionRow
+from nowbridge.store.rows.tables import TableRow
+from nowbridge.store.work.budget import SharedBudget
+from nowbridge.store.work.leases import Holder
 from nowbridge.transport.budget import Purpose
 from nowbridge.transport.client import Client, Limits, Route
 from nowbridge.transport.gate import Supply

@@ -11,11 +11,12 @@ from nowbridge.delivery.deliver import Manner
 from nowbridge.jobs.worker import Duties, OpenReplica, Worker
 from nowbridge.jobs.writes import Writes, WriteSettings
 from nowbridge.settings import Settings
-from nowbridge.store import connections, write_log
-from nowbridge.store.connections import ConnectionRow
 from nowbridge.store.database import Database
-from nowbridge.store.leases import Holder
-from nowbridge.store.write_log import Ended
+from nowbridge.store.instances import connections
+from nowbridge.store.instances.connections import ConnectionRow
+from nowbridge.store.work.leases import Holder
+from nowbridge.store.writes import write_log
+from nowbridge.store.writes.write_log import Ended
 from nowbridge.wiring.channels import notifier_of
 from nowbridge.wiring.clock import now
 from nowbridge.wiring.credentials import opened_secret

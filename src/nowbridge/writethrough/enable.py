@@ -11,10 +11,11 @@ from nowbridge.replica.layout import ColumnState, LabelKind, Layout, ReplicaColu
 from nowbridge.replica.spec import layout_of
 from nowbridge.servicenow import schema
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import sql_users, tables, write_triggers
 from nowbridge.store.database import Database
-from nowbridge.store.tables import TableRow
-from nowbridge.store.write_triggers import WriteColumn, WriteTable
+from nowbridge.store.rows import tables
+from nowbridge.store.rows.tables import TableRow
+from nowbridge.store.writes import sql_users, write_triggers
+from nowbridge.store.writes.write_triggers import WriteColumn, WriteTable
 from nowbridge.writethrough.guard import SYSTEM
 
 KINDS = {LabelKind.CHOICE: "choice", LabelKind.REFERENCE: "reference", LabelKind.LIST: "list"}

@@ -10,7 +10,7 @@ import msgspec
 from nowbridge.delivery.compare import Record
 from nowbridge.delivery.deliver import Fate, Outcome, Report
 from nowbridge.model.plan import Operation, Plan, Step
-from nowbridge.store.write_log import Entry
+from nowbridge.store.writes.write_log import Entry
 from nowbridge.writethrough import guard
 from nowbridge.writethrough.places import Place
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from nowbridge.replica.layout import Layout
 from nowbridge.replica.rows import pointers
 from nowbridge.replica.spec import layout_of
-from nowbridge.store import tables as table_store
-from nowbridge.store import write_tables
 from nowbridge.store.database import Database
-from nowbridge.store.tables import TableRow
-from nowbridge.store.write_log import Entry
-from nowbridge.store.write_tables import ColumnRow
+from nowbridge.store.rows import tables as table_store
+from nowbridge.store.rows.tables import TableRow
+from nowbridge.store.writes import write_tables
+from nowbridge.store.writes.write_log import Entry
+from nowbridge.store.writes.write_tables import ColumnRow
 from nowbridge.writethrough.collected import Column, WritableTable
 
 

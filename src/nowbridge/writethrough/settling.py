@@ -13,8 +13,8 @@ from enum import StrEnum
 
 from nowbridge.delivery.deliver import Fate
 from nowbridge.model.errors import NowbridgeError
-from nowbridge.store import write_log
-from nowbridge.store.write_log import End, Entry, Settled, Unsettled
+from nowbridge.store.writes import write_log
+from nowbridge.store.writes.write_log import End, Entry, Settled, Unsettled
 from nowbridge.writethrough import guard
 from nowbridge.writethrough.writer import Writer
 

@@ -28,11 +28,12 @@ from nowbridge.replica.spec import Clock
 from nowbridge.servicenow import query as queries
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.instance import Instance
-from nowbridge.store import hints, write_log, write_tables
 from nowbridge.store.database import Database
-from nowbridge.store.leases import Holder
-from nowbridge.store.write_desk import Desk
-from nowbridge.store.write_log import End, Entry
+from nowbridge.store.work import hints
+from nowbridge.store.work.leases import Holder
+from nowbridge.store.writes import write_log, write_tables
+from nowbridge.store.writes.write_desk import Desk
+from nowbridge.store.writes.write_log import End, Entry
 from nowbridge.transport.budget import Purpose
 from nowbridge.transport.purpose import calling_for
 from nowbridge.writethrough import guard

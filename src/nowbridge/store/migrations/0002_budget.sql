@@ -1,5 +1,5 @@
 -- The requests that may be in flight to one instance, shared by all workers. One row per instance, locked for the
--- moment of an exchange (store.budget). Times are this database's own, as workers' clocks may differ.
+-- moment of an exchange (store.work.budget). Times are this database's own, as workers' clocks may differ.
 CREATE TABLE nowbridge.budget (
     url          text PRIMARY KEY,
     allowed      integer NOT NULL CHECK (allowed >= 1), -- in flight, as answers have shown to be good

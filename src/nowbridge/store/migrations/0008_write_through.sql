@@ -243,7 +243,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, nowbridge, pg_temp AS $$
 $$;
 
 -- Waits until a writer has ended a write, if one has it: its connection holds the first lock from its claim on, and lets
--- go of it while it holds the second, which ends with the transaction that notes the end (store.write_desk). Else, and
+-- go of it while it holds the second, which ends with the transaction that notes the end (store.writes.write_desk). Else, and
 -- after p_most at the latest, this returns for somebody to look. Locks are let go at once: they are nothing but a bell.
 CREATE FUNCTION nowbridge.await_bell(p_id bigint, p_most interval) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, nowbridge, pg_temp SET lock_timeout = '1s' AS $$

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from nowbridge.store.database import Connection
 from nowbridge.store.ddl import Relation
-from nowbridge.store.load import Target
+from nowbridge.store.rows.load import Target
 
 SEEN = sql.Identifier("pg_temp", "verify_seen")
 

@@ -9,10 +9,10 @@ from datetime import datetime
 
 from psycopg import sql
 
-from nowbridge.store import duties
 from nowbridge.store.database import Connection
 from nowbridge.store.ddl import Relation
-from nowbridge.store.load import Target
+from nowbridge.store.rows.load import Target
+from nowbridge.store.work import duties
 
 KIND = "classes"  # of duty
 

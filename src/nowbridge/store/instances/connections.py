@@ -1,4 +1,4 @@
-"""Connections to ServiceNow instances. Secrets are stored sealed (store.secrets); this file never sees them open."""
+"""Connections to ServiceNow instances. Secrets are stored sealed (store.instances.secrets); this file never sees them open."""
 
 from __future__ import annotations
 

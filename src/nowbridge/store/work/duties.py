@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from nowbridge.model.errors import LostLease
 from nowbridge.store.database import Connection
-from nowbridge.store.leases import Holder
+from nowbridge.store.work.leases import Holder
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from psycopg import sql
 from nowbridge.model.errors import Stop
 from nowbridge.store import migrate
 from nowbridge.store.database import translated
-from nowbridge.store.secrets import key_of
+from nowbridge.store.instances.secrets import key_of
 
 FORM: Final = 1
 _PASSING: Final = (  # of processes that run, of people who are signed in, or in the manifest

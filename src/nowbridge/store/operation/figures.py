@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from nowbridge.store import budget, loss, tables, workers
-from nowbridge.store.budget import BudgetStatus
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.ddl import Relation
-from nowbridge.store.loss import Loss
-from nowbridge.store.tables import TableStatus
+from nowbridge.store.rows import tables
+from nowbridge.store.rows.tables import TableStatus
+from nowbridge.store.work import budget, loss, workers
+from nowbridge.store.work.budget import BudgetStatus
+from nowbridge.store.work.loss import Loss
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from nowbridge.model.errors import LostLease
 from nowbridge.store.database import Connection
 from nowbridge.store.ddl import Relation
-from nowbridge.store.leases import Holder
+from nowbridge.store.work.leases import Holder
 
 _LOCK = 0x6E6C  # "nl": the class of our advisory locks on carrying renames
 CHOICES = "(choices)"  # stands among the tables whose words are followed

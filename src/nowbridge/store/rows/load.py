@@ -16,9 +16,9 @@ from typing import Literal
 import psycopg
 from psycopg import sql
 
-from nowbridge.store.changed import joined, pair
 from nowbridge.store.database import Connection
 from nowbridge.store.ddl import Relation
+from nowbridge.store.rows.changed import joined, pair
 
 COPY_OPTIONS = sql.SQL("(FORMAT text, DELIMITER E'\\x1f', NULL '')")
 Source = Literal["backfill", "poll", "hint", "recent", "verify"]

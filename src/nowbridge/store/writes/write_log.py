@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from nowbridge.model.errors import Stop
 from nowbridge.model.plan import Refusal
 from nowbridge.store.database import Connection
-from nowbridge.store.leases import Holder
+from nowbridge.store.work.leases import Holder
 
 CHANNEL = "nowbridge_write"
 NOTHING_WRONG = Refusal("", "")
@@ -67,7 +67,7 @@ async def claim(
     connection: Connection, connection_id: int, holder: Holder, *, now: datetime, limit: int, bell: bool = False
 ) -> list[Entry]:
     """Take writes that nobody has begun, and those whose writer is gone before it sent anything. `bell`: their clients wait
-    until `finish` on the same connection, or until that ends (store.write_desk); else they ask from time to time.
+    until `finish` on the same connection, or until that ends (store.writes.write_desk); else they ask from time to time.
     """
     return await _claim(
         connection,

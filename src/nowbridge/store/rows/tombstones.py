@@ -14,7 +14,7 @@ from datetime import datetime
 from psycopg import sql
 
 from nowbridge.store.database import Connection
-from nowbridge.store.load import Target
+from nowbridge.store.rows.load import Target
 
 _LOCK = 0x6E77  # "nw": the class of our advisory locks on tables
 
@@ -55,7 +55,7 @@ async def bury(
     """Remove rows that are proved to be gone; `gone` is the instance's time of the proof by sys_id. The feed keeps each
     row's last state, and so does the tombstone where the table has soft deletes. A row that was stamped after the proof
     lives again and stays. Returns the sys_ids that were removed. Rows that SQL clients hold are the caller's to leave
-    out (`store.held_rows`).
+    out (`store.writes.held_rows`).
     """
     await connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCK, table_id))
     older = sql.SQL("(t.sys_updated_on IS NULL OR t.sys_updated_on <= p.gone_at)" if _stamped(target) else "true")

@@ -27,8 +27,8 @@ from typing import Literal
 from urllib.parse import quote
 
 from nowbridge.model.errors import Stop
-from nowbridge.store import embedded_place
-from nowbridge.store.embedded_place import Account
+from nowbridge.store.server import embedded_place
+from nowbridge.store.server.embedded_place import Account
 
 SUPERUSER = "postgres"
 Mode = Literal["smart", "fast", "immediate"]

@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from nowbridge.store.database import Connection
-from nowbridge.store.load import Target
+from nowbridge.store.rows.load import Target
 
 _KEYS = sql.Identifier("pg_temp", "listed_keys")
 _PAGE = sql.Identifier("pg_temp", "listed_page")

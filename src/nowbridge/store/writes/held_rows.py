@@ -3,7 +3,7 @@
 A client that waits at COMMIT holds its rows for as long as ServiceNow takes. The applier waits for none of them: it
 leaves out records whose write is under way, passes over rows that are locked, and gives up soon on what it cannot see
 (a row that a client has inserted and not committed). Whoever leaves rows out defers them in the same transaction
-(`store.hints.defer`). Where nobody can write by SQL, all this is one look at an empty table.
+(`store.work.hints.defer`). Where nobody can write by SQL, all this is one look at an empty table.
 
 The order matters: rows are left out before tombstones are looked at, so that a client's deletion is either still under
 way, or its tombstone is seen.
@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import psycopg
 from psycopg import sql
 
-from nowbridge.store import write_log
 from nowbridge.store.database import Connection
-from nowbridge.store.load import Merged, Target
+from nowbridge.store.rows.load import Merged, Target
+from nowbridge.store.writes import write_log
 
 FIRST_WAIT, NEXT_WAIT = 200, 20  # milliseconds for a lock
 MOST_FAILURES = 10

@@ -14,9 +14,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from nowbridge.store import loopback
 from nowbridge.store.ddl import READER
-from nowbridge.store.embedded import EmbeddedServer
+from nowbridge.store.server.embedded import EmbeddedServer
+from nowbridge.store.writes import loopback
 
 ROLE = "nowbridge"
 DATABASE = "nowbridge"

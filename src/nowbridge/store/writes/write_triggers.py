@@ -16,9 +16,9 @@ from typing import Literal
 
 from psycopg import sql
 
-from nowbridge.store.changed import joined, pair
 from nowbridge.store.database import Connection
 from nowbridge.store.ddl import Relation
+from nowbridge.store.rows.changed import joined, pair
 
 PATH = sql.SQL("SET search_path = pg_catalog, nowbridge, pg_temp")
 WIRE = sql.SQL("SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'iso_8601'")

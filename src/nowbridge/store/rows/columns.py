@@ -17,12 +17,12 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from nowbridge.model.errors import LostLease, Retry, Stop
-from nowbridge.store import duties
 from nowbridge.store.database import Connection, Database
 from nowbridge.store.ddl import ColumnDefinition, Relation, index_name
-from nowbridge.store.duties import DutyLease
-from nowbridge.store.load import Target
-from nowbridge.store.tables import TableRow
+from nowbridge.store.rows.load import Target
+from nowbridge.store.rows.tables import TableRow
+from nowbridge.store.work import duties
+from nowbridge.store.work.duties import DutyLease
 
 LOCK_TIMEOUT = "200ms"
 

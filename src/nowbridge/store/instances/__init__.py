@@ -1,0 +1,1 @@
+"""Connections to instances: addresses, sealed credentials, consents, what we put into each."""

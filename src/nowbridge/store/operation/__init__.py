@@ -1,0 +1,1 @@
+"""What operators ask for: figures, notices, room, backups, accounts."""

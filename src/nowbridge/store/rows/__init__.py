@@ -1,0 +1,1 @@
+"""The copied rows: loaded, compared, deleted, labelled; their tables and columns."""
