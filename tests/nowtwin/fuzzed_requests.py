@@ -63,6 +63,22 @@ def _closing(text: str, at: int) -> int:
     return at - 1
 
 
+def plain_paths() -> set[str]:
+    """One path of every route, as long as it can be: of an incident, or of whatever the route is about."""
+    firsts = {name: values[0] for name, values in _KNOWN.items()} | {"table": "incident"}
+    found = {*page_paths(), "/incident.do", "/incident_list.do", "/api/now/table/incident"}
+    for pattern in [*(pattern.pattern for pattern, _ in routes.ROUTES), routes.TABLE.pattern]:
+        path = pattern.replace("/?", "").replace("[^/]+", RECORD)
+        for name, value in firsts.items():
+            path = re.sub(rf"\(\?P<{name}>[^()]*\)", value, path)
+        path = re.sub(r"\(\?P<\w+>", "(?:", path)
+        while (shorter := re.sub(r"\(\?:([^()|]*)[^()]*\)\??", r"\1", path)) != path:
+            path = shorter
+        path = path.replace("/cmdb/instance/incident", "/cmdb/instance/cmdb_ci_linux_server")
+        found.add(path.replace(r"\d", "1").replace(r"\.", "."))
+    return found
+
+
 def page_paths() -> Iterator[str]:
     """Every path that a module of the web face names as its own, besides lists and forms of tables."""
     for module in pkgutil.iter_modules(web.__path__):
@@ -107,20 +123,18 @@ _ODD = st.sampled_from(
     )
 )  # fmt: skip
 TEXTS = _ODD | st.text(max_size=16)
-_PARAMETERS = st.sampled_from(
-    (
-        "sysparm_query", "sysparm_fields", "sysparm_limit", "sysparm_offset", "sysparm_display_value", "sysparm_view",
-        "sysparm_exclude_reference_link", "sysparm_no_count", "sysparm_suppress_pagination_header", "sysparm_tiny",
-        "sysparm_query_category", "sysparm_query_no_domain", "sysparm_input_display_value", "sysparm_count",
-        "sysparm_group_by", "sysparm_having", "sysparm_order_by", "sysparm_sum_fields", "sysparm_avg_fields",
-        "sysparm_min_fields", "sysparm_max_fields", "sysparm_data_source", "options", "table_name", "table_sys_id",
-        "file_name", "creation_time", "multi_import_set_id", "run_after", "sysparm_text", "sysparm_category", "sys_id",
-        "uri", "sysparm_search", "sysparm_goto_url", "sysparm_first_row", "sysparm_type", "token", "client_id",
-        "redirect_uri", "response_type", "state", "code_challenge", "x-sn-apikey", "access_token", "caller_id",
-        "after", "table", "query", "application", "element", "timeout",
-    )
+PARAMETERS = (
+    "sysparm_query", "sysparm_fields", "sysparm_limit", "sysparm_offset", "sysparm_display_value", "sysparm_view",
+    "sysparm_exclude_reference_link", "sysparm_no_count", "sysparm_suppress_pagination_header", "sysparm_tiny",
+    "sysparm_query_category", "sysparm_query_no_domain", "sysparm_input_display_value", "sysparm_count",
+    "sysparm_group_by", "sysparm_having", "sysparm_order_by", "sysparm_sum_fields", "sysparm_avg_fields",
+    "sysparm_min_fields", "sysparm_max_fields", "sysparm_data_source", "options", "table_name", "table_sys_id",
+    "file_name", "creation_time", "multi_import_set_id", "run_after", "sysparm_text", "sysparm_category", "sys_id",
+    "uri", "sysparm_search", "sysparm_goto_url", "sysparm_first_row", "sysparm_type", "token", "client_id",
+    "redirect_uri", "response_type", "state", "code_challenge", "x-sn-apikey", "access_token", "caller_id",
+    "after", "table", "query", "application", "element", "timeout",
 )  # fmt: skip
-_QUERIES = st.lists(st.tuples(_PARAMETERS | st.text(max_size=8), TEXTS), max_size=5).map(tuple)
+_QUERIES = st.lists(st.tuples(st.sampled_from(PARAMETERS) | st.text(max_size=8), TEXTS), max_size=5).map(tuple)
 _KEYS = st.sampled_from(
     (
         "short_description", "state", "caller_id", "opened_at", "work_notes", "sys_id", "sys_class_name", "active",
