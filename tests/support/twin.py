@@ -53,6 +53,7 @@ class Twins:
 def put_back(instance: Instance) -> None:
     """What beside its rows a test leaves in an instance."""
     calm(instance)
+    instance.set_admin_password("admin")  # a snapshot brings the account back, and not what a reset makes it anew with
     instance.faults = Faults(instance.seed)
     instance.writes.clear()
     instance.written = 0

@@ -143,18 +143,20 @@ class History:
         return (table, self.chance.choice(living)) if len(living) > 2 else None
 
     def change(self) -> None:
-        if found := self.some():
-            column = self.chance.choice(["short_description", "description"])
-            self.bench.twin.instance.update(*found, {column: (text := self.text("there"))}, user="admin")
-            self.made_at[text] = self.bench.now()
+        with self.bench.twin.instance.storage.lock:  # nobody deletes it between the look and the change
+            if found := self.some():
+                column = self.chance.choice(["short_description", "description"])
+                self.bench.twin.instance.update(*found, {column: (text := self.text("there"))}, user="admin")
+                self.made_at[text] = self.bench.now()
 
     def create(self) -> None:
         table = self.chance.choice(["incident", "problem"])
         self.bench.twin.instance.insert(table, {"short_description": self.text("there")}, user="admin")
 
     def delete(self) -> None:
-        if found := self.some():
-            self.bench.twin.instance.delete(*found, user="admin")
+        with self.bench.twin.instance.storage.lock:
+            if found := self.some():
+                self.bench.twin.instance.delete(*found, user="admin")
 
     def rename(self) -> None:
         self.bench.twin.instance.update(
