@@ -41,7 +41,8 @@ class Frost:
     """Somebody stands at a gate."""
     _open: asyncio.Event = field(default_factory=asyncio.Event)
     _left: int | None = None
-    _inside: int = 0
+    _inside: dict[asyncio.Task[object] | None, int] = field(default_factory=dict)
+    """How deep a task is in something with the database or the instance at work; one that stands at a gate is in nothing."""
 
     def __post_init__(self) -> None:
         self._open.set()
@@ -63,26 +64,26 @@ class Frost:
         elif self._left == 0:
             self._open.clear()
             self.caught.set()
-        while not self._open.is_set():
-            await self._open.wait()
+        task = asyncio.current_task()
+        depth = self._inside.pop(task, 0)  # a call asks the database once more right before it leaves
+        try:
+            while not self._open.is_set():
+                await self._open.wait()
+        finally:
+            if depth:
+                self._inside[task] = depth
 
     @contextmanager
     def inside(self) -> Iterator[None]:
         """Between two gates, with the database or the instance at work."""
-        self._inside += 1
+        task = asyncio.current_task()
+        self._inside[task] = self._inside.get(task, 0) + 1
         try:
             yield
         finally:
-            self._inside -= 1
-
-    @contextmanager
-    def outside(self) -> Iterator[None]:
-        """At rest, in the middle of something."""
-        self._inside -= 1
-        try:
-            yield
-        finally:
-            self._inside += 1
+            self._inside[task] -= 1
+            if not self._inside[task]:
+                del self._inside[task]
 
     async def still(self) -> None:
         """Wait until everybody stands at a gate, or has ended."""
@@ -120,8 +121,7 @@ class _Client(Client):
 
     async def _wait(self, seconds: float) -> None:
         """Before a call is tried again."""
-        with self._frost.outside():
-            await self._frost.gate()
+        await self._frost.gate()
         await without_waiting(seconds)
 
     async def send(self, request: Request) -> Response:
