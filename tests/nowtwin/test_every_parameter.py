@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from nowtwin.instance import Instance
 from tests.nowtwin import fuzzed_requests as fuzzed
 from tests.nowtwin.inside import Inside, Wish, error_log
-from tests.nowtwin.test_fuzz_all_routes import furnish, guards, require_form
+from tests.nowtwin.test_fuzz_all_routes import furnished, require_form
 
 pytestmark = pytest.mark.behaviour(
     "1.8", evidence="assumption: what no source shows is refused in the documented words"
@@ -21,12 +20,8 @@ _ADMIN = (fuzzed.ADMIN, ("Accept", "application/json"))
 
 @pytest.fixture(scope="module")
 def inside() -> Iterator[Inside]:
-    with Instance() as instance:
-        furnish(instance)
-        made = Inside(instance)
-        made.shipped = guards(instance)
+    with furnished() as made:
         yield made
-        made.close()
 
 
 @pytest.mark.parametrize("path", sorted(fuzzed.plain_paths()))

@@ -4,6 +4,7 @@ JSON that parses, refusals in the documented shape, and an instance that goes on
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -48,14 +49,20 @@ def furnish(instance: Instance) -> None:
         instance.load_schema({"tables": [table], "columns": [], "choices": []})
 
 
-@pytest.fixture(scope="module")
-def inside() -> Iterator[Inside]:
+@contextmanager
+def furnished() -> Iterator[Inside]:
     with Instance() as instance:
         furnish(instance)
         made = Inside(instance)
         made.shipped = guards(instance)
         yield made
         made.close()
+
+
+@pytest.fixture(scope="module")
+def inside() -> Iterator[Inside]:
+    with furnished() as made:
+        yield made
 
 
 def put_right(instance: Instance) -> None:

@@ -205,10 +205,10 @@ def overwritten(one: Outcome) -> dict[str, Any]:
     }
 
 
-def not_as_before(report: Report) -> Refusal:
-    """What an undo could not make as it was: told in the log, though it is no refusal."""
+def not_as_before(report: Report) -> str:
+    """What an undo could not make as it was, for the log."""
     notices = [overwritten(one) for one in report.outcomes if one.differences]
-    return Refusal("", "", "\n".join(f"{notice['detail']}: {notice['message']}" for notice in notices))
+    return "\n".join(f"{notice['detail']}: {notice['message']}" for notice in notices)
 
 
 def _telling(report: Report) -> list[Outcome]:

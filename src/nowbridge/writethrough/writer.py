@@ -126,7 +126,7 @@ class Writer:
             await asyncio.wait((learning,))
         learning.result()
         end = await self._answer(changes, report, holders)
-        return replace(end, refusal=guard.not_as_before(report)) if undoing and end.state == "done" else end
+        return replace(end, remark=guard.not_as_before(report)) if undoing and end.state == "done" else end
 
     async def _learn_words(self, plan: Plan, holders: Mapping[str, Sequence[Place]]) -> None:
         """While ServiceNow works: the words for what these records point at here, which is mostly what they will point at

@@ -222,14 +222,15 @@ async def latest(connection: Connection, *, limit: int, only: int | None = None)
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a write ended. `answer` is what the waiting client gets; `look_after` is when to look what became of an
-    unknown one.
+    """How a write ended. `answer` is what the waiting client gets; `remark` is what the log says of one that is done;
+    `look_after` is when to look what became of an unknown one.
     """
 
     state: Literal["done", "refused", "unknown", "abandoned"]
     outcome: object = None
     answer: object = None
     refusal: Refusal = NOTHING_WRONG
+    remark: str = ""
     look_after: timedelta = timedelta(0)
 
 
@@ -256,7 +257,7 @@ async def finish(connection: Connection, entry: Entry, end: End, *, now: datetim
             "answer": None if end.answer is None else Jsonb(end.answer),
             "sqlstate": end.refusal.sqlstate or None,
             "message": end.refusal.message or None,
-            "detail": end.refusal.detail or None,
+            "detail": end.refusal.detail or end.remark or None,
             "hint": end.refusal.hint or None,
             "look_at": now + end.look_after if end.state == "unknown" else None,
         },
