@@ -42,6 +42,20 @@ async def test_a_row_made_anew_under_its_old_id_is_taken_from_the_change_stream(
     assert await bench.rows(f"SELECT short_description FROM incident WHERE sys_id = '{ids[3]}'") == [("again",)]
 
 
+async def test_a_row_made_anew_before_its_deletion_was_heard_of_is_newer_whatever_its_version_counts(
+    bench: Bench,
+) -> None:
+    ids = bench.make_incidents(5, sys_mod_count="4")
+    await bench.load("incident")
+    await bench.let_pass(10)
+    bench.twin.instance.delete("incident", ids[3], user="admin")
+    bench.twin.instance.insert("incident", {"sys_id": ids[3], "short_description": "again"}, user="admin")
+    await bench.let_pass(2)
+    await bench.catch_up()
+    row = f"SELECT short_description, sys_mod_count FROM incident WHERE sys_id = '{ids[3]}'"
+    assert await bench.rows(row) == [("again", 0)]
+
+
 @pytest.mark.trap("30")
 async def test_a_late_page_does_not_revive_a_deleted_row(bench: Bench) -> None:
     ids = bench.make_incidents(5)

@@ -36,6 +36,7 @@ class Writing:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     running: set[asyncio.Task[None]] = field(default_factory=set)
     working: asyncio.Task[None] | None = None
+    looks: int = 0
 
     async def connect(self, user: str = "ada") -> AsyncConnection[TupleRow]:
         return await AsyncConnection.connect(as_role(self.dsn, user, PASSWORD), autocommit=True)
@@ -52,13 +53,23 @@ class Writing:
         async with await AsyncConnection.connect(self.dsn, autocommit=True) as listening:
             await listening.execute(f"LISTEN {write_log.CHANNEL}")
             while not self.stop.is_set():
-                for entry in await self.claimed():
+                claimed = await self.claimed()
+                self.looks += 1
+                for entry in claimed:
                     task = asyncio.create_task(self.writer.carry_out(entry))
                     self.running.add(task)
                     task.add_done_callback(self.running.discard)
                 async for _ in listening.notifies(timeout=0.1, stop_after=1):
                     pass
             await self.quiet()
+
+    async def idle(self) -> None:
+        """Wait until the writer has looked twice in vain with nothing at work: a client that waits now waits for another."""
+        seen = self.looks
+        while self.looks < seen + 2:
+            if self.running:
+                seen = self.looks
+            await asyncio.sleep(0)
 
     async def quiet(self) -> None:
         """Wait until the writer has ended what it took."""

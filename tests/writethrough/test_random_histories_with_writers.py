@@ -304,8 +304,9 @@ class History:
 
     async def terminate(self) -> None:
         if self.clients:
-            pid = self.chance.choice(list(self.clients.values())).info.backend_pid
-            self.writing.maintenance.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            client = self.chance.choice(list(self.clients.values()))
+            if not client.closed:  # its transaction may have ended just now
+                self.writing.maintenance.execute("SELECT pg_terminate_backend(%s)", (client.info.backend_pid,))
 
     # -- Nowbridge -------------------------------------------------------------------------------------------------
 
@@ -343,11 +344,11 @@ class History:
     async def is_frozen(self) -> None:
         """The worker stands, and what it had asked of the instance has ended."""
         caught = asyncio.create_task(self.worker.frost.caught.wait())
+        idle = asyncio.create_task(self.writing.idle())  # a client waits for another
         done = asyncio.gather(*self.clients, return_exceptions=True)
-        await asyncio.wait(
-            (caught, done), return_when=asyncio.FIRST_COMPLETED, timeout=2
-        )  # or a client waits for another
+        await asyncio.wait((caught, idle, done), return_when=asyncio.FIRST_COMPLETED)
         caught.cancel()
+        idle.cancel()
         self.worker.frost.stop()
         await self.worker.frost.still()
         await self.instance_is_done()
@@ -379,7 +380,9 @@ class History:
 
     async def finish_some(self) -> None:
         if self.clients:
-            await asyncio.wait(list(self.clients), return_when=asyncio.FIRST_COMPLETED, timeout=5)
+            idle = asyncio.create_task(self.writing.idle())
+            await asyncio.wait((idle, *self.clients), return_when=asyncio.FIRST_COMPLETED)
+            idle.cancel()
 
     async def poll(self) -> None:
         self.bench.twin.instance.clock.advance(self.chance.choice([0.5, 3]))
@@ -409,8 +412,8 @@ class History:
             if not self.writing.running:
                 self.bench.now.pass_(seconds=31)
                 await self.look()
-            if waiting := list(self.clients):  # the last one may have ended while this looked
-                await asyncio.wait(waiting, timeout=0.5)
+            await self.settle()  # some wait for the records of others
+            await self.finish_some()
         await self.writing.pause()
         await self.instance_is_done()
         clients = (
@@ -421,6 +424,8 @@ class History:
             self.bench.now.pass_(hours=1)
             await self.look()
             await self.settle()
+            for entry in await self.writing.claimed():  # of clients who are gone, and waited for a record
+                await self.writing.writer.carry_out(entry)
             while await self.bench.replica.read_hints() is not None:
                 pass
         await self.bench.catch_up()

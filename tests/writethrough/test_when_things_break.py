@@ -50,6 +50,36 @@ async def test_a_lost_answer_of_an_update_is_looked_for_and_nothing_is_done_twic
     assert await stands(writing) == ("written", "1", "written", ("done", "committed"))
 
 
+async def test_a_write_that_never_came_is_not_called_done_because_somebody_else_changed_the_record(
+    writing: Writing,
+) -> None:
+    break_(writing, "drop_before")
+
+    async def meanwhile(_seconds: float) -> None:
+        there = {"short_description": "somebody else's", "sys_updated_by": "beth"}
+        writing.bench.twin.instance.update("incident", writing.ids[1], there, user="beth")
+
+    writing.writer.manner = Manner(sleep=meanwhile, longest=2.0)
+    async with await writing.connect() as client:
+        with pytest.raises(psycopg.errors.SerializationFailure, match="was changed in ServiceNow") as refused:
+            await client.execute(UPDATE)
+    assert "the record shows nothing of it" in str(refused.value.diag.message_detail)
+    assert writing.incident(writing.ids[1])["short_description"] == "somebody else's"
+
+
+async def test_a_write_of_which_a_rule_made_something_else_is_found_though_its_answer_was_lost(
+    writing: Writing,
+) -> None:
+    writing.rule("current.short_description = 'a rule was here';")
+    break_(writing, "drop_after")
+    async with await writing.connect() as client:
+        client.add_notice_handler(lambda said: notices.append(said.message_primary or ""))
+        notices: list[str] = []
+        await client.execute(UPDATE)
+    assert (await stands(writing))[:3] == ("a rule was here", "1", "a rule was here")
+    assert "`a rule was here`, sent was `written`" in notices[0]
+
+
 @pytest.mark.parametrize("kind", ["drop_after", "drop_before", "truncate"])
 async def test_a_lost_answer_of_a_create_never_makes_a_second_record(writing: Writing, kind: str) -> None:
     break_(writing, kind, "POST")

@@ -40,6 +40,13 @@ def differences(step: Step, record: Record) -> tuple[Difference, ...]:
     return tuple(found)
 
 
+def shows(step: Step, record: Record) -> bool:
+    """Whether a value of the step stands in the record that did not stand there before, or there is none to look for."""
+    before = step.before
+    changing = [(field, sent) for field, sent in step.fields if not same(sent, before.get(field, ""))]
+    return not changing or any(same(sent, record[field]) for field, sent in changing if field in record)
+
+
 def moved(step: Step, record: Record) -> tuple[str, ...]:
     """The fields of an update that no longer stand as the plan took them to be."""
     return tuple(field for field, text in step.base if field in record and not same(text, record[field]))

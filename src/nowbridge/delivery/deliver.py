@@ -21,10 +21,10 @@ from nowbridge.delivery import compare
 from nowbridge.delivery.calls import record_of, records_of, request_of
 from nowbridge.delivery.compare import Difference, Record
 from nowbridge.delivery.order import Stage, stages
-from nowbridge.delivery.refusals import NO_ANSWER, dropped, other_sys_id, refusal_of, stale
+from nowbridge.delivery.refusals import NO_ANSWER, dropped, nothing_found, other_sys_id, refusal_of, stale
 from nowbridge.model.errors import NowbridgeError, Park, Retry, Stop, Unsettled
 from nowbridge.model.plan import Operation, Plan, Refusal, Step
-from nowbridge.servicenow import answers, batch, tables
+from nowbridge.servicenow import answers, batch, identity, tables
 from nowbridge.servicenow import query as queries
 from nowbridge.servicenow.instance import Instance
 from nowbridge.servicenow.pages import PageRequest
@@ -315,6 +315,8 @@ class Delivery:
             pause = min(pause * 2, 10.0)
         if step.journals or not await self._holds(self.keeps):
             return Outcome(step, Fate.UNKNOWN)
+        if (moved := await self._look(Plan((step,)))) is not None:
+            return _refused(step, nothing_found(step, moved))
         (answered,) = await self._call([step])
         if isinstance(answered, Response):
             return await self._outcome(step, answered)
@@ -324,14 +326,24 @@ class Delivery:
         """The step's outcome if the instance shows that it was carried out, else None."""
         if step.journals and not step.fields:
             return await self._trace_entry(step)
-        records = await self._read(step.table, [step.sys_id], ("sys_id", *self.fields(step)))
-        record = records.get(step.sys_id)
+        wanted = dict.fromkeys(("sys_id", "sys_updated_by", *self.fields(step)))
+        record = (await self._read(step.table, [step.sys_id], tuple(wanted))).get(step.sys_id)
         if step.operation is Operation.DELETE:
             return Outcome(step, Fate.DONE, at=await self.instance.server_now()) if record is None else None
         different = compare.differences(step, record) if record is not None else ()
-        if record is None or self._lost(step, different) is not None:
+        if record is None or self._lost(step, different) is not None or not await self._is_ours(step, record):
             return None
         return Outcome(step, Fate.DONE, record, None, different, traced=True)
+
+    async def _is_ours(self, step: Step, record: Record) -> bool:
+        """Whether a record that is not as before shows that this step was carried out: it has a value of it, or was written
+        by our account, be it that a rule made something else of all values. Else somebody else was there alone, or later;
+        to call that done would be a guess.
+        """
+        if step.operation is Operation.CREATE or compare.shows(step, record):
+            return True
+        account = await identity.current_user(self.instance, None)
+        return record.get("sys_updated_by") == account.user_name
 
     def _lost(self, step: Step, different: Sequence[Difference]) -> Difference | None:
         if self.restoring and step.operation is Operation.CREATE:

@@ -64,6 +64,12 @@ def stale(step: Step, record: Record | None) -> Refusal | None:
     )
 
 
+def nothing_found(step: Step, moved: Refusal) -> Refusal:
+    """A write without an answer, of which nothing is to be seen, and that must not be sent again."""
+    seen = f"{step.table} {step.sys_id}: no answer came to this write, and the record shows nothing of it."
+    return Refusal(moved.sqlstate, moved.message, seen, "Read again and decide again.")
+
+
 def _moved_version(step: Step, record: Record) -> tuple[str, ...]:
     held = step.before.get("sys_mod_count")
     return ("sys_mod_count",) if held and record.get("sys_mod_count", held) != held else ()

@@ -233,7 +233,9 @@ def _values(alias: str, target: Target) -> sql.Composed:
 
 
 def _newer(target: Target, *, repair: bool) -> sql.Composable:
-    """sys_mod_count first: the clock that stamps sys_updated_on is the writing node's (model.versions)."""
+    """sys_mod_count first: the clock that stamps sys_updated_on is the writing node's (model.versions). A record that was
+    created later than the one we hold is another one under the same sys_id, whose versions began anew.
+    """
     keys = [
         sql.SQL("coalesce({0}.sys_mod_count, -1)") if "sys_mod_count" in target.columns else None,
         sql.SQL("coalesce({0}.sys_updated_on, '-infinity')") if "sys_updated_on" in target.columns else None,
@@ -245,6 +247,8 @@ def _newer(target: Target, *, repair: bool) -> sql.Composable:
     held = sql.SQL("({})").format(sql.SQL(", ").join(key.format(sql.SQL("t")) for key in version))
     come = sql.SQL("({})").format(sql.SQL(", ").join(key.format(sql.SQL("excluded")) for key in version))
     newer = sql.SQL("{} < {}").format(held, come)
+    if "sys_created_on" in target.columns:
+        newer = sql.SQL("({} OR t.sys_created_on < excluded.sys_created_on)").format(newer)
     if not repair:
         return newer
     return sql.SQL("{} OR ({} = {} AND {})").format(newer, held, come, content)

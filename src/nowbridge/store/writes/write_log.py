@@ -1,12 +1,13 @@
 """The write log: what SQL users wrote, handed over by their transactions (migration 0008), carried out by writers.
 
 A writer claims an entry under a lease with an epoch; every further step of the entry is a compare-and-set on state and
-epoch, so a writer that was paused, or a client that gave up, cannot be overtaken unnoticed.
+epoch, so a writer that was paused, or a client that gave up, cannot be overtaken unnoticed. With the entry it claims the
+records: of one record, one write at a time is under way or waits to be settled (migration 0012).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -30,7 +31,7 @@ class Entry:
     """A claimed write. `changes` are [table_id, sys_id, operation, {column: [before, after]}]. `stamp` is what is set in
     every record that its SQL user writes, by column. `tables` are [id, layout_epoch, that of its triggers, sql_deletes] of the connection:
     different as soon as a table, its columns or its triggers are. `bell`: the client waits for the bell that stands on
-    the connection that claimed it.
+    the connection that claimed it. `late`: another write took one of its records at the same moment.
     """
 
     id: int
@@ -51,6 +52,7 @@ class Entry:
     stamp: dict[str, str] | None
     tables: list[list[int | str | None]]
     bell: bool
+    late: bool = False
 
 
 _COLUMNS = (
@@ -61,20 +63,69 @@ _COLUMNS = (
     "   WHERE t.connection_id = w.connection_id) AS tables"
 )
 _BELL, _RINGING = 28276, 28277  # classes of advisory locks
+_CLAIM_WITH_RECORDS = f"""
+    WITH taken AS (
+        UPDATE nowbridge.write_log w
+           SET state = 'taken', taken_at = %(now)s, worker = %(worker)s, epoch = epoch + 1, lease_until = %(until)s
+         WHERE id IN (
+            SELECT id FROM nowbridge.write_log n
+             WHERE state IN ('new', 'taken', 'sent', 'unknown') AND connection_id = %(connection)s
+               AND (state = 'new' OR (state = 'taken' AND lease_until < %(now)s))
+               AND (mode = 'plan' OR NOT EXISTS (
+                SELECT FROM jsonb_array_elements(n.changes) c
+                  JOIN nowbridge.write_hold h ON h.connection_id = n.connection_id AND h.sys_id = c->>1
+                 WHERE h.write_id <> n.id AND nowbridge.keeps_waiting(h.write_id, n.client_xid)))
+             ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+        RETURNING {_COLUMNS}),
+    records AS (
+        SELECT DISTINCT id, c->>1 AS sys_id FROM taken, jsonb_array_elements(changes) c WHERE mode <> 'plan'),
+    held AS (
+        INSERT INTO nowbridge.write_hold AS h
+        SELECT DISTINCT ON (sys_id) %(connection)s, sys_id, id FROM records ORDER BY sys_id, id
+        ON CONFLICT (connection_id, sys_id) DO UPDATE SET write_id = excluded.write_id
+         WHERE h.write_id = excluded.write_id OR NOT nowbridge.keeps_waiting(h.write_id,
+            (SELECT w.client_xid FROM nowbridge.write_log w WHERE w.id = excluded.write_id))
+        RETURNING write_id, sys_id),
+    every AS (
+        SELECT taken.*, EXISTS (SELECT FROM records r LEFT JOIN held ON held.write_id = r.id AND held.sys_id = r.sys_id
+            WHERE r.id = taken.id AND held.sys_id IS NULL) AS late FROM taken)
+    SELECT *, CASE WHEN late THEN false ELSE {{bell}} END AS bell FROM every"""
 
 
 async def claim(
     connection: Connection, connection_id: int, holder: Holder, *, now: datetime, limit: int, bell: bool = False
 ) -> list[Entry]:
-    """Take writes that nobody has begun, and those whose writer is gone before it sent anything. `bell`: their clients wait
-    until `finish` on the same connection, or until that ends (store.writes.write_desk); else they ask from time to time.
+    """Take writes that nobody has begun, and those whose writer is gone before it sent anything, each with all of its
+    records; one of whose records another write holds has to wait. `bell`: their clients wait until `finish` on the same
+    connection, or until that ends (store.writes.write_desk); else they ask from time to time.
     """
-    return await _claim(
-        connection,
-        "state = 'new' OR (state = 'taken' AND lease_until < %(now)s)",
-        "state = 'taken', taken_at = %(now)s",
-        f"pg_try_advisory_lock({_BELL}, (id %% 2147483647)::integer)" if bell else "false",
-        {"connection": connection_id, "worker": holder.name, "until": now + holder.lease, "now": now, "limit": limit},
+    async with connection.cursor(row_factory=class_row(Entry)) as cursor:
+        await cursor.execute(
+            _CLAIM_WITH_RECORDS.format(
+                bell=f"pg_try_advisory_lock({_BELL}, (id %% 2147483647)::integer)" if bell else "false"
+            ),
+            {
+                "connection": connection_id,
+                "worker": holder.name,
+                "until": now + holder.lease,
+                "now": now,
+                "limit": limit,
+            },
+        )
+        found = sorted(await cursor.fetchall(), key=lambda entry: entry.id)
+    if late := [entry for entry in found if entry.late]:
+        await _wait(connection, late)
+    return [entry for entry in found if not entry.late]
+
+
+async def _wait(connection: Connection, entries: Collection[Entry]) -> None:
+    """Put writes back that another worker was quicker to take a record of."""
+    await connection.execute(
+        "WITH waiting AS (UPDATE nowbridge.write_log w SET state = 'new', lease_until = NULL"
+        " FROM unnest(%s::bigint[], %s::bigint[]) AS e(id, epoch)"
+        " WHERE w.id = e.id AND w.epoch = e.epoch AND w.state = 'taken' RETURNING w.id)"
+        " DELETE FROM nowbridge.write_hold h USING waiting WHERE h.write_id = waiting.id",
+        ([entry.id for entry in entries], [entry.epoch for entry in entries]),
     )
 
 
@@ -84,28 +135,24 @@ async def claim_unknown(
     """Take writes of which nobody knows what became of them: the writer died after it had begun to send, or no answer
     came in time.
     """
-    return await _claim(
-        connection,
-        "(state = 'sent' AND lease_until < %(now)s)"
-        " OR (state = 'unknown' AND look_at <= %(now)s AND coalesce(lease_until, '-infinity') < %(now)s)",
-        # A client may still wait: to it the write stays sent. Its last writer may have sent until its lease ran out.
-        "look_at = NULL, silent_since = CASE WHEN state = 'sent' THEN lease_until ELSE silent_since END",
-        "false",
-        {"connection": connection_id, "worker": holder.name, "until": now + holder.lease, "now": now, "limit": limit},
-    )
-
-
-async def _claim(
-    connection: Connection, which: str, becomes: str, bell: str, values: Mapping[str, object]
-) -> list[Entry]:
     async with connection.cursor(row_factory=class_row(Entry)) as cursor:
         await cursor.execute(
-            f"UPDATE nowbridge.write_log w SET {becomes}, worker = %(worker)s, epoch = epoch + 1, lease_until = %(until)s"
+            # A client may still wait: to it the write stays sent. Its last writer may have sent until its lease ran out.
+            "UPDATE nowbridge.write_log w SET look_at = NULL, worker = %(worker)s, epoch = epoch + 1, lease_until = %(until)s,"
+            "  silent_since = CASE WHEN state = 'sent' THEN lease_until ELSE silent_since END"
             " WHERE id IN (SELECT id FROM nowbridge.write_log"
-            f" WHERE state IN ('new', 'taken', 'sent', 'unknown') AND connection_id = %(connection)s AND ({which})"
-            " ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)"
-            f" RETURNING {_COLUMNS}, {bell} AS bell",
-            values,
+            "  WHERE state IN ('new', 'taken', 'sent', 'unknown') AND connection_id = %(connection)s"
+            "   AND ((state = 'sent' AND lease_until < %(now)s)"
+            "    OR (state = 'unknown' AND look_at <= %(now)s AND coalesce(lease_until, '-infinity') < %(now)s))"
+            "  ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)"
+            f" RETURNING {_COLUMNS}, false AS bell",
+            {
+                "connection": connection_id,
+                "worker": holder.name,
+                "until": now + holder.lease,
+                "now": now,
+                "limit": limit,
+            },
         )
         return sorted(await cursor.fetchall(), key=lambda entry: entry.id)
 
@@ -316,15 +363,17 @@ async def take(connection: Connection, holder: Holder, entry: Entry, *, now: dat
 
 
 async def settle(connection: Connection, entry: Entry, settled: Settled, *, detail: str = "") -> None:
-    """Note how client and ServiceNow came to agree, unless another writer has the entry now. The rows for the client are
-    not needed any more.
+    """Note how client and ServiceNow came to agree, and let go of the records, unless another writer has the entry now. The
+    rows for the client are not needed any more.
     """
     await connection.execute(
-        "UPDATE nowbridge.write_log SET settled = %s, answer = NULL, lease_until = NULL, detail = coalesce(%s, detail)"
-        " WHERE id = %s AND epoch = %s",
+        "WITH settled AS (UPDATE nowbridge.write_log"
+        "  SET settled = %s, answer = NULL, lease_until = NULL, detail = coalesce(%s, detail)"
+        "  WHERE id = %s AND epoch = %s RETURNING id),"
+        " unmarked AS (DELETE FROM nowbridge.write_marker m USING settled WHERE m.write_id = settled.id)"
+        " DELETE FROM nowbridge.write_hold h USING settled WHERE h.write_id = settled.id",
         (settled, detail or None, entry.id, entry.epoch),
     )
-    await connection.execute("DELETE FROM nowbridge.write_marker WHERE write_id = %s", (entry.id,))
 
 
 async def in_progress(connection: Connection, connection_id: int) -> set[str]:
@@ -343,7 +392,11 @@ async def in_progress(connection: Connection, connection_id: int) -> set[str]:
 
 
 async def prune(connection: Connection, *, before: datetime) -> int:
-    """Forget writes that were settled before."""
+    """Forget writes that were settled before, and what was held by those that never came to be sent."""
+    await connection.execute(
+        "DELETE FROM nowbridge.write_hold h"
+        " WHERE NOT EXISTS (SELECT FROM nowbridge.write_log w WHERE w.id = h.write_id AND w.settled IS NULL)"
+    )
     cursor = await connection.execute(
         "DELETE FROM nowbridge.write_log w WHERE settled IS NOT NULL AND ended_at < %s"
         " AND NOT EXISTS (SELECT FROM nowbridge.write_log u WHERE u.undoes = w.id)",
