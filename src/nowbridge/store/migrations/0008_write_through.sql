@@ -330,7 +330,7 @@ BEGIN
             HINT = coalesce(v_said->>'hint', 'See `nowbridge writes` and the log of the instance.');
     ELSIF v_state IN ('abandoned', 'new', 'taken') THEN
         RAISE EXCEPTION '[ServiceNow] %; nothing was sent.', v_why USING ERRCODE = '57014',
-            HINT = 'Is a worker running? `nowbridge status` tells.';
+            HINT = 'Is a worker running (`nowbridge status`)? Or is an earlier write of a record not settled (`nowbridge writes`)?';
     END IF;
     RAISE EXCEPTION '[ServiceNow] %: the write was sent, and what became of it is not known yet.',
         coalesce(v_why, 'No answer came') USING ERRCODE = '08007', DETAIL = format('Write %s of the log.', v_id),
