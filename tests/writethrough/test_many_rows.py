@@ -46,6 +46,36 @@ async def test_one_refused_row_takes_the_others_back(writing: Writing) -> None:
     assert await writing.bench.rows("SELECT settled FROM nowbridge.write_log") == [("reverted",)]
 
 
+async def test_what_somebody_changed_before_it_could_be_taken_back_stays_and_is_told(writing: Writing) -> None:
+    writing.rule(
+        "if (current.getValue('number') == 'INC0000002') {"
+        " var other = new GlideRecord('incident'); other.get('number', 'INC0000001');"
+        " other.setValue('short_description', 'changed by a rule'); other.update(); current.setAbortAction(true); }"
+    )
+    async with await writing.connect() as client:
+        with pytest.raises(psycopg.errors.CheckViolation) as refused:
+            await client.execute("UPDATE incident SET short_description = 'all of them'")
+    assert writing.texts() == {"no 0", "changed by a rule", "no 2"}
+    assert f"incident {writing.ids[1]}: kept (" in (refused.value.diag.message_detail or "")
+    await Settler(writing.writer).settle()
+    await writing.bench.replica.read_hints()
+    texts = await writing.bench.rows("SELECT short_description FROM incident ORDER BY number")
+    assert texts == [("no 0",), ("changed by a rule",), ("no 2",)]
+
+
+@pytest.mark.req("Q48")
+async def test_taking_two_hundred_rows_back_takes_a_few_calls(writing: Writing) -> None:
+    await writing.more_incidents(200)
+    writing.rule("if (current.getValue('number') == 'INC0000299') current.setAbortAction(true);")
+    before, texts = writing.calls(), writing.texts()
+    async with await writing.connect() as client:
+        with pytest.raises(psycopg.errors.CheckViolation):
+            await client.execute("UPDATE incident SET short_description = 'all of them'")
+    assert writing.texts() == texts
+    since = [(c.method, c.path) for c in writing.bench.twin.instance.calls.entries][before:]
+    assert len(since) <= 2 * (4 + 9), since  # as many to take back as to write
+
+
 async def test_a_parent_and_its_children_go_in_their_order(writing: Writing) -> None:
     parent, child = "c" * 32, "d" * 32
     async with await writing.connect() as client:

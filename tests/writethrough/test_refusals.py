@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import psycopg
 import pytest
 
-from nowbridge.delivery.deliver import Delivery, Fate, Manner
+from nowbridge.delivery.deliver import Delivery, Manner
+from nowbridge.delivery.outcomes import Fate
 from nowbridge.model.plan import Operation, Plan, Step
 from tests.writethrough.conftest import USER, Writing
 

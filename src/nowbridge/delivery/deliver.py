@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from nowbridge.delivery import compare
 from nowbridge.delivery.calls import record_of, records_of, request_of
 from nowbridge.delivery.compare import Difference, Record
 from nowbridge.delivery.order import Stage, stages
+from nowbridge.delivery.outcomes import Fate, Outcome, Report, inverse, refused, taken_back
 from nowbridge.delivery.refusals import NO_ANSWER, dropped, nothing_found, other_sys_id, refusal_of, stale
 from nowbridge.model.errors import NowbridgeError, Park, Retry, Stop, Unsettled
 from nowbridge.model.plan import Operation, Plan, Refusal, Step
@@ -35,49 +35,6 @@ MOST_IN_BATCH = 100
 LONG_BATCH = 5.0  # seconds
 LOOKED_LATELY = 1.0  # seconds
 NODES_APART = timedelta(seconds=2)  # how far the clocks of one instance's nodes may be apart
-
-
-class Fate(StrEnum):
-    """What became of a step."""
-
-    DONE = "done"
-    REFUSED = "refused"
-    NOT_SENT = "not sent"
-    REVERTED = "reverted"
-    KEPT = "kept"  # written, and could not be taken back
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One step's end. `record` is the record as the instance has it now, `differences` what is not as it was sent. `traced`:
-    nobody heard the answer, the record was read later; what differs may be somebody else's.
-    """
-
-    step: Step
-    fate: Fate
-    record: Record | None = None
-    refusal: Refusal | None = None
-    differences: tuple[Difference, ...] = ()
-    at: datetime | None = None
-    traced: bool = False
-
-    @property
-    def moved(self) -> bool:
-        """Whether somebody may have changed what this step wrote: then nothing of it is taken back."""
-        return self.traced and bool(self.differences)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A plan's end. `refusal` is set when it was not carried out: the first thing that was in its way."""
-
-    outcomes: tuple[Outcome, ...]
-    refusal: Refusal | None = None
-
-    @property
-    def unknown(self) -> bool:
-        return any(outcome.fate is Fate.UNKNOWN for outcome in self.outcomes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +86,14 @@ class Delivery:
             self._begun = await self.instance.server_now()
         if not await self._holds(begin):
             return Report(tuple(Outcome(step, Fate.NOT_SENT) for step in plan.steps))
-        done: list[Outcome] = []
+        done: list[list[Outcome]] = []
         self._free = self.manner.parallel
         for stage in stages(plan):
-            done += await self._send_stage(stage)
+            done.append(await self._send_stage(stage))
             self._free = 0
-            if any(outcome.fate is not Fate.DONE for outcome in done):
+            if any(outcome.fate is not Fate.DONE for outcome in done[-1]):
                 return await self._fail(done)
-        return Report(tuple(done))
+        return Report(tuple(outcome for stage in done for outcome in stage))
 
     async def trace(self, steps: Sequence[Step], sent_at: datetime | None = None) -> list[Outcome | None]:
         """What the instance shows of steps whose answers nobody heard: each one's outcome, or None where it is not there.
@@ -150,6 +107,11 @@ class Delivery:
     async def _look(self, plan: Plan) -> Refusal | None:
         """Read what the plan is about to change. Returns why it must not be carried out, if so."""
         touched = [step for step in plan.steps if step.operation is not Operation.CREATE]
+        found = await self._stand(touched)
+        return next((refusal for step in touched if (refusal := stale(step, found.get(step.sys_id)))), None)
+
+    async def _stand(self, touched: Sequence[Step]) -> dict[str, Record]:
+        """The records of these steps as they stand, by sys_id, with what the steps take them to be."""
         by_table: dict[str, list[Step]] = {}
         for step in touched:
             by_table.setdefault(step.table, []).append(step)
@@ -170,7 +132,7 @@ class Delivery:
         found: dict[str, Record] = {}
         for records in await asyncio.gather(*(read(table, steps) for table, steps in chunks)):
             found |= records
-        return next((refusal for step in touched if (refusal := stale(step, found.get(step.sys_id)))), None)
+        return found
 
     def _even(self, number: int) -> int:
         """How many to look at in one call: as many as fit, but where calls have to wait for others, all the same number."""
@@ -208,7 +170,7 @@ class Delivery:
 
     def _share(self, steps: int, most: int) -> int:
         """How many of these steps each call takes, at most so many, so that all that go side by side take the same."""
-        turns = -(-steps // (most * self.manner.parallel))
+        turns = max(1, -(-steps // (most * self.manner.parallel)))
         return -(-steps // (turns * self.manner.parallel))
 
     async def _may_go_on(self) -> bool:
@@ -248,7 +210,7 @@ class Delivery:
             ended = await asyncio.gather(*(self._outcome(step, response) for _, step, response in came))
             outcomes |= {at: outcome for (at, _, _), outcome in zip(came, ended, strict=True)}
             if len(again) == len(now) and size == 1:
-                outcomes[now[0][0]] = _refused(now[0][1], Refusal("08006", NO_ANSWER))
+                outcomes[now[0][0]] = refused(now[0][1], Refusal("08006", NO_ANSWER))
                 again = []
             size = max(1, size // 2) if again else size
             left = [*again, *later]
@@ -282,7 +244,7 @@ class Delivery:
         if isinstance(error, Park) and error.code == "record.missing" and step.operation is Operation.DELETE:
             return Outcome(step, Fate.DONE)
         assert error is not None
-        return _refused(step, refusal_of(error))
+        return refused(step, refusal_of(error))
 
     def _compared(self, step: Step, response: Response) -> Outcome:
         if step.operation is Operation.DELETE:
@@ -316,7 +278,7 @@ class Delivery:
         if step.journals or not await self._holds(self.keeps):
             return Outcome(step, Fate.UNKNOWN)
         if (moved := await self._look(Plan((step,)))) is not None:
-            return _refused(step, nothing_found(step, moved))
+            return refused(step, nothing_found(step, moved))
         (answered,) = await self._call([step])
         if isinstance(answered, Response):
             return await self._outcome(step, answered)
@@ -363,49 +325,30 @@ class Delivery:
 
     # -- fail ----------------------------------------------------------------------------------------------------
 
-    async def _fail(self, outcomes: Sequence[Outcome]) -> Report:
-        """Take back what was written, newest first. A step that is unknown stays so."""
-        ended = list(outcomes)
+    async def _fail(self, done: Sequence[Sequence[Outcome]]) -> Report:
+        """Take back what was written, the last stage first. A step that is unknown stays so."""
         self.restoring = True
-        for at in reversed(range(len(ended))):
-            if ended[at].fate is Fate.DONE or (ended[at].fate is Fate.REFUSED and ended[at].record is not None):
-                ended[at] = await self._revert(ended[at])
-        first = next((o.refusal for o in outcomes if o.refusal is not None), None)
-        return Report(tuple(ended), first or Refusal("08007", NO_ANSWER))
+        ended = [await self._take_back(stage) for stage in reversed(done)]
+        first = next((o.refusal for stage in done for o in stage if o.refusal is not None), None)
+        return Report(tuple(o for stage in reversed(ended) for o in stage), first or Refusal("08007", NO_ANSWER))
 
-    async def _revert(self, outcome: Outcome) -> Outcome:
-        if not await self._holds(self.keeps):
-            return Outcome(outcome.step, Fate.UNKNOWN)
-        back = inverse(outcome)
-        fate = Fate.REVERTED if outcome.fate is Fate.DONE else Fate.REFUSED
-        if back is None:
-            kept = Fate.KEPT if outcome.fate is Fate.DONE else Fate.REFUSED
-            return Outcome(outcome.step, kept, outcome.record, outcome.refusal, outcome.differences, outcome.at)
-        (ended,) = await self._send([back])
-        if ended.fate is not Fate.DONE:
-            return Outcome(outcome.step, Fate.KEPT, outcome.record, outcome.refusal or ended.refusal, (), outcome.at)
-        return Outcome(outcome.step, fate, ended.record, outcome.refusal, outcome.differences, ended.at)
-
-
-def inverse(outcome: Outcome) -> Step | None:
-    """The step that takes a written one back, made on the record as it was after that; None where nothing can. Fields that
-    ServiceNow left as they were need not be taken back.
-    """
-    step = outcome.step
-    if outcome.moved or (step.journals and not step.fields):
-        return None
-    record = outcome.record or {}
-    if step.operation is Operation.CREATE:
-        version = record.get("sys_mod_count")
-        return Step(Operation.DELETE, step.table, step.sys_id, base=(("sys_mod_count", version),) if version else ())
-    if step.operation is Operation.DELETE:
-        return Step(
-            Operation.CREATE, step.table, step.sys_id, tuple(p for p in step.base if not p[0].startswith("sys_"))
-        )
-    ignored = {one.field for one in outcome.differences if one.dropped}
-    fields = tuple((name, text) for name, text in step.base if name not in ignored)
-    written = tuple((name, record.get(name, text)) for name, text in step.fields)
-    return Step(Operation.UPDATE, step.table, step.sys_id, fields, written) if fields else None
+    async def _take_back(self, stage: Sequence[Outcome]) -> list[Outcome]:
+        """What became of a stage after as much of it was taken back as can be: not what somebody has changed since."""
+        ended = [replace(one, fate=Fate.KEPT) if one.fate is Fate.DONE else one for one in stage]
+        backs = {at: back for at, one in enumerate(stage) if one.written and (back := inverse(one)) is not None}
+        try:
+            updates = [back for back in backs.values() if back.operation is Operation.UPDATE]
+            stand = await self._stand(updates) if await self._holds(self.keeps) else None
+        except (Retry, Stop):
+            stand = None
+        if stand is None:
+            return [Outcome(one.step, Fate.UNKNOWN) if at in backs else one for at, one in enumerate(ended)]
+        moved = {step.sys_id: stale(step, stand.get(step.sys_id)) for step in updates}
+        going = {at: back for at, back in backs.items() if moved.get(back.sys_id) is None}
+        gone = dict(zip(going, await self._send_stage(tuple(going.values())), strict=True))
+        for at in backs:
+            ended[at] = taken_back(stage[at], gone.get(at), moved.get(stage[at].step.sys_id))
+        return ended
 
 
 def _most_steps(steps: int, seconds: float) -> int:
@@ -415,17 +358,6 @@ def _most_steps(steps: int, seconds: float) -> int:
     return min(MOST_IN_BATCH, 4 * steps, int(LONG_BATCH * steps / max(seconds, 0.001)))
 
 
-def _refused(step: Step, refusal: Refusal) -> Outcome:
-    return Outcome(step, Fate.REFUSED, None, refusal)
-
-
 def _never_arrived(error: NowbridgeError) -> bool:
     """Whether the error itself says that nothing was carried out."""
     return error.code in {"busy.rate_limit", "network.unreachable"}
-
-
-def fates(report: Report) -> Mapping[Fate, int]:
-    counted: dict[Fate, int] = {}
-    for outcome in report.outcomes:
-        counted[outcome.fate] = counted.get(outcome.fate, 0) + 1
-    return counted

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nowbridge.delivery.deliver import Fate, Outcome, Report, fates
+from nowbridge.delivery.outcomes import Fate, Outcome, Report, fates
 from nowbridge.model.errors import NowbridgeError
 from nowbridge.model.plan import Operation, Plan, Refusal, Step
 from nowbridge.writethrough.collected import WritableTable

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from nowbridge.delivery.compare import Record
-from nowbridge.delivery.deliver import Fate, Outcome, Report
+from nowbridge.delivery.outcomes import Fate, Outcome, Report
 from nowbridge.model.plan import Operation, Plan, Step
 from nowbridge.store.writes.write_log import Entry
 from nowbridge.writethrough import guard

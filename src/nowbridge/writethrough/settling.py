@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from nowbridge.delivery.deliver import Fate
+from nowbridge.delivery.outcomes import Fate
 from nowbridge.model.errors import NowbridgeError
 from nowbridge.store.writes import write_log
 from nowbridge.store.writes.write_log import End, Entry, Settled, Unsettled

@@ -17,8 +17,9 @@ from typing import Any
 
 from nowbridge.delivery.calls import request_of
 from nowbridge.delivery.compare import Record
-from nowbridge.delivery.deliver import Delivery, Fate, Manner, Outcome, Report, inverse
+from nowbridge.delivery.deliver import Delivery, Manner
 from nowbridge.delivery.order import stages
+from nowbridge.delivery.outcomes import Fate, Outcome, Report, inverse
 from nowbridge.model.errors import NowbridgeError, Retry
 from nowbridge.model.plan import Operation, Plan, Refusal, Step
 from nowbridge.replica import rows
