@@ -300,6 +300,39 @@ async def test_a_writer_that_was_frozen_before_it_sends_has_a_whole_lease_for_se
     assert await stands(writing) == ("written", "1", "written", ("done", "committed"))
 
 
+async def test_a_worker_that_froze_behind_its_look_does_not_call_undone_what_came_meanwhile(writing: Writing) -> None:
+    await writing.pause()
+    for gates in range(1, 9):
+        break_(writing, "drop_before", count=None)
+        writing.writer.manner = Manner(sleep=without_waiting, longest=0.0)
+        async with await writing.connect() as client:
+            waiting = asyncio.create_task(client.execute(UPDATE))
+            await writing.until("SELECT count(*) FROM nowbridge.write_log WHERE state = 'new'", 1)
+            (entry,) = await writing.claimed()
+            await writing.writer.carry_out(entry)
+            with pytest.raises(psycopg.errors.TransactionResolutionUnknown):
+                await waiting
+        writing.bench.twin.instance.faults.arm([])
+        async with FreezingWorker(writing.bench, writing.dsn, "frozen") as worker:
+            worker.frost.stop(after=gates)
+            looking = asyncio.create_task(worker.settler.look_for_unknown())
+            caught = asyncio.create_task(worker.frost.caught.wait())
+            await asyncio.wait((looking, caught), return_when=asyncio.FIRST_COMPLETED)
+            caught.cancel()
+            writing.change_in_servicenow(writing.ids[1], short_description="written")  # it was on its way all the time
+            writing.bench.now.pass_(seconds=150)
+            worker.frost.thaw()
+            await looking
+        settler = Settler(writing.writer)
+        for _ in range(2):
+            writing.bench.now.pass_(seconds=150)
+            await settler.look_for_unknown()
+            await settler.settle()
+        await writing.bench.catch_up()
+        text, _, here, log = await stands(writing)
+        assert (text, here, log) == ("no 1", "no 1", ("done", "reverted")), gates
+
+
 async def test_a_worker_that_froze_while_it_takes_back_sends_nothing_beside_the_one_who_took_over(
     writing: Writing,
 ) -> None:

@@ -176,6 +176,7 @@ class Writer:
         Nothing, and no transaction of that time can be running any more: it was not carried out. A part: that part is
         taken back.
         """
+        looked_at = self.clock()  # who stops behind the look must not count that time to it
         steps = steps_of(entry)
         holders = await self._holders(Plan(steps), await self.places.of(entry))
         delivery = self._delivery(holders, entry)
@@ -185,7 +186,7 @@ class Writer:
             changes = [Change(*change) for change in entry.changes]
             return await self._answer(changes, Report(tuple(there)), holders)
         last_sent = max((at for at in (entry.sent_at, entry.silent_since) if at is not None), default=None)
-        if last_sent is not None and self.clock() < last_sent + self.look_after:
+        if last_sent is not None and looked_at < last_sent + self.look_after:
             return End("unknown", look_after=self.look_after)
         back = await self._send_back(entry, there, delivery)
         await self.bring_in(entry)
