@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from nowbridge.delivery.deliver import Manner
 from nowbridge.writethrough.settling import Settler
 from tests.writethrough.conftest import Writing
 
@@ -47,6 +48,7 @@ async def test_one_refused_row_takes_the_others_back(writing: Writing) -> None:
 
 
 async def test_what_somebody_changed_before_it_could_be_taken_back_stays_and_is_told(writing: Writing) -> None:
+    writing.writer.manner = Manner(parallel=1)  # one call, in which the second record comes before the third
     writing.rule(
         "if (current.getValue('number') == 'INC0000002') {"
         " var other = new GlideRecord('incident'); other.get('number', 'INC0000001');"

@@ -99,6 +99,23 @@ async def test_a_lost_answer_of_a_journal_entry_adds_no_second_one(writing: Writ
     assert writing.entries(writing.ids[1]) == ["once"]
 
 
+async def test_a_journal_entry_that_never_came_is_not_called_done_because_its_fields_stood_there_already(
+    writing: Writing,
+) -> None:
+    await writing.add_user("bea", writes=True, stamp={"correlation_display": "bea"})
+    async with await writing.connect("bea") as client:
+        await client.execute(UPDATE)
+        break_(writing, "drop_before")
+        with pytest.raises(psycopg.errors.TransactionResolutionUnknown):
+            await client.execute("UPDATE incident SET work_notes = 'never came' WHERE number = 'INC0000001'")
+    writing.bench.now.pass_(seconds=60)
+    settler = Settler(writing.writer)
+    await settler.look_for_unknown()
+    await settler.settle()
+    assert writing.entries(writing.ids[1]) == []
+    assert (await stands(writing))[-1] == ("refused", "nothing")
+
+
 @pytest.mark.trap("6")
 async def test_a_write_that_nobody_begins_is_given_up_in_time_and_never_sent(writing: Writing) -> None:
     await writing.pause()

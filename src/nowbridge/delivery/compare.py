@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from nowbridge.model.plan import Step
+from nowbridge.model.plan import Field, Step
 
 Record = Mapping[str, str]
 
@@ -40,11 +40,10 @@ def differences(step: Step, record: Record) -> tuple[Difference, ...]:
     return tuple(found)
 
 
-def shows(step: Step, record: Record) -> bool:
-    """Whether a value of the step stands in the record that did not stand there before, or there is none to look for."""
+def changing(step: Step) -> tuple[Field, ...]:
+    """The fields that the step sets to something else than stood there before, as far as that is known (of stamps it is not)."""
     before = step.before
-    changing = [(field, sent) for field, sent in step.fields if not same(sent, before.get(field, ""))]
-    return not changing or any(same(sent, record[field]) for field, sent in changing if field in record)
+    return tuple((field, sent) for field, sent in step.fields if field in before and not same(sent, before[field]))
 
 
 def moved(step: Step, record: Record) -> tuple[str, ...]:

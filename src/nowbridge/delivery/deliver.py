@@ -286,42 +286,45 @@ class Delivery:
 
     async def _trace(self, step: Step) -> Outcome | None:
         """The step's outcome if the instance shows that it was carried out, else None."""
-        if step.journals and not step.fields:
-            return await self._trace_entry(step)
         wanted = dict.fromkeys(("sys_id", "sys_updated_by", *self.fields(step)))
         record = (await self._read(step.table, [step.sys_id], tuple(wanted))).get(step.sys_id)
         if step.operation is Operation.DELETE:
             return Outcome(step, Fate.DONE, at=await self.instance.server_now()) if record is None else None
         different = compare.differences(step, record) if record is not None else ()
-        if record is None or self._lost(step, different) is not None or not await self._is_ours(step, record):
+        if record is None or self._lost(step, different) is not None or not await self._shows(step, record):
             return None
         return Outcome(step, Fate.DONE, record, None, different, traced=True)
-
-    async def _is_ours(self, step: Step, record: Record) -> bool:
-        """Whether a record that is not as before shows that this step was carried out: it has a value of it, or was written
-        by our account, be it that a rule made something else of all values. Else somebody else was there alone, or later;
-        to call that done would be a guess.
-        """
-        if step.operation is Operation.CREATE or compare.shows(step, record):
-            return True
-        account = await identity.current_user(self.instance, None)
-        return record.get("sys_updated_by") == account.user_name
 
     def _lost(self, step: Step, different: Sequence[Difference]) -> Difference | None:
         if self.restoring and step.operation is Operation.CREATE:
             return None
         return next((one for one in different if one.dropped), None)
 
-    async def _trace_entry(self, step: Step) -> Outcome | None:
-        ((element, text),) = step.journals
+    async def _shows(self, step: Step, record: Record) -> bool:
+        """Whether a record shows that this step was carried out: it has a value or an entry of it, or was written last by our
+        account, be it that a rule made something else of all values. Else somebody else was there alone, or later; to call
+        that done would be a guess.
+        """
+        if step.operation is Operation.CREATE:
+            return True
+        changing = compare.changing(step)
+        if any(compare.same(sent, record[field]) for field, sent in changing if field in record):
+            return True
+        if step.journals:
+            return await self._has_entry(step)
+        return not changing or record.get("sys_updated_by") == await self._account()
+
+    async def _account(self) -> str:
+        return (await identity.current_user(self.instance, None)).user_name
+
+    async def _has_entry(self, step: Step) -> bool:
+        """Whether the step's first journal entry is there: all of them went in one call."""
+        element, text = step.journals[0]
         since = "" if self._begun is None else f"^sys_created_on>={queries.stamp(self._begun - NODES_APART)}"
         query = f"element_id={step.sys_id}^element={element}{since}^ORDERBYDESCsys_created_on"
         request = PageRequest(query, tables.MOST_IDS)
         answer = await tables.read_page(self.instance, "sys_journal_field", request, ("sys_id", "value"))
-        if not any(compare.same(entry.get("value", ""), text) for entry in records_of(answer.body)):
-            return None
-        records = await self._read(step.table, [step.sys_id], ("sys_id", *self.fields(step)))
-        return Outcome(step, Fate.DONE, records.get(step.sys_id))
+        return any(compare.same(entry.get("value", ""), text) for entry in records_of(answer.body))
 
     # -- fail ----------------------------------------------------------------------------------------------------
 
