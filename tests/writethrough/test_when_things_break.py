@@ -50,10 +50,13 @@ async def test_a_lost_answer_of_an_update_is_looked_for_and_nothing_is_done_twic
     assert await stands(writing) == ("written", "1", "written", ("done", "committed"))
 
 
+@pytest.mark.parametrize("who_we_are", ["told", "not told"])
 async def test_a_write_that_never_came_is_not_called_done_because_somebody_else_changed_the_record(
-    writing: Writing,
+    writing: Writing, who_we_are: str
 ) -> None:
-    break_(writing, "drop_before")
+    lost = FaultRule(kind="drop_before", method="PATCH", table="incident", count=1)
+    silent = FaultRule(kind="status", route="ui/user/current_user", status=404)
+    writing.bench.twin.instance.faults.arm([lost, silent] if who_we_are == "not told" else [lost])
 
     async def meanwhile(_seconds: float) -> None:
         there = {"short_description": "somebody else's", "sys_updated_by": "beth"}

@@ -312,10 +312,16 @@ class Delivery:
             return True
         if step.journals:
             return await self._has_entry(step)
-        return not changing or record.get("sys_updated_by") == await self._account()
+        return not changing or record.get("sys_updated_by", "") == await self._account()
 
-    async def _account(self) -> str:
-        return (await identity.current_user(self.instance, None)).user_name
+    async def _account(self) -> str | None:
+        """The user name that we write by, None where the instance does not tell."""
+        try:
+            return (await identity.current_user(self.instance, None)).user_name
+        except Stop as error:
+            if error.code != "user.unknown":
+                raise
+            return None
 
     async def _has_entry(self, step: Step) -> bool:
         """Whether the step's first journal entry is there: all of them went in one call."""
