@@ -113,6 +113,12 @@ async def test_a_mail_says_that_the_backfill_is_done_and_all_data_loaded(bench: 
     assert await bench.rows("SELECT count(*) FROM nowbridge.notice_to_send") == [(0,)]
 
 
+async def test_a_backfill_that_ended_before_anybody_looked_is_noticed_too(bench: Bench) -> None:
+    bench.make_incidents(3)
+    await bench.load("incident")
+    assert await kinds(notifier(bench)) == [("backfill", "done, 1 tables")]
+
+
 async def test_a_table_that_stops_and_works_again_makes_two_notices(bench: Bench) -> None:
     bench.make_incidents(3)
     await bench.load("incident")

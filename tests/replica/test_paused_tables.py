@@ -29,6 +29,19 @@ async def test_changes_wait_until_the_table_is_resumed(bench: Bench) -> None:
     assert await bench.rows("SELECT count(*) FROM incident WHERE short_description = 'meanwhile'") == [(1,)]
 
 
+async def test_no_duty_of_a_paused_table_is_done(bench: Bench) -> None:
+    bench.make_incidents(3)
+    await bench.load("incident")
+    await bench.replica.upkeep.give_duties()
+    await switch(bench, pausing=True)
+    bench.now.pass_(hours=24 * 30)
+    calls = bench.twin.instance.calls.total
+    assert await bench.replica.tend_next() is None
+    assert bench.twin.instance.calls.total == calls
+    await switch(bench, pausing=False)
+    assert await bench.replica.tend_next() is not None
+
+
 async def test_a_load_that_is_under_way_stops_at_its_page_and_goes_on_there(bench: Bench) -> None:
     bench.make_incidents(400)
     await bench.add("incident")

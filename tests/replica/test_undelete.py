@@ -1,12 +1,14 @@
 """A deleted row comes back; a page that was read before the deletion does not bring it back."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
 from nowbridge.replica.verify import Level
 from nowbridge.servicenow import tables as source
 from nowbridge.servicenow.wire import PageDecoder
+from nowbridge.store.rows import tombstones
 from nowbridge.store.rows.load import Merged
 from tests.support.replica import Bench
 
@@ -40,6 +42,25 @@ async def test_a_row_made_anew_under_its_old_id_is_taken_from_the_change_stream(
     bench.twin.instance.insert("incident", {"sys_id": ids[3], "short_description": "again"}, user="admin")
     await bench.catch_up()
     assert await bench.rows(f"SELECT short_description FROM incident WHERE sys_id = '{ids[3]}'") == [("again",)]
+
+
+async def test_a_deletion_that_is_heard_of_late_takes_no_row_that_was_made_anew_since(bench: Bench) -> None:
+    ids = bench.make_incidents(5)
+    await bench.load("incident")
+    await bench.let_pass(10)
+    bench.twin.instance.delete("incident", ids[3], user="admin")
+    await bench.let_pass(10)
+    bench.twin.instance.insert("incident", {"sys_id": ids[3], "short_description": "again"}, user="admin")
+    await bench.catch_up()
+    row = await bench.rows(f"SELECT sys_updated_on FROM incident WHERE sys_id = '{ids[3]}'")
+    target = (await bench.replica.loader(await bench.table_id("incident"))).target
+    async with bench.database.transaction() as connection:
+        proved = {ids[3]: row[0][0] - timedelta(seconds=5)}
+        removed = await tombstones.bury(
+            connection, await bench.table_id("incident"), target, proved, source="journal", now=bench.now()
+        )
+    assert removed == []
+    assert await bench.rows("SELECT count(*) FROM incident") == [(5,)]
 
 
 async def test_a_row_made_anew_before_its_deletion_was_heard_of_is_newer_whatever_its_version_counts(
