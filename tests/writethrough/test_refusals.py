@@ -10,6 +10,8 @@ import pytest
 from nowbridge.delivery.deliver import Delivery, Manner
 from nowbridge.delivery.outcomes import Fate
 from nowbridge.model.plan import Operation, Plan, Step
+from nowtwin.query.parse import parse
+from nowtwin.records.selecting import select
 from tests.writethrough.conftest import USER, Writing
 
 
@@ -46,6 +48,29 @@ async def refused(writing: Writing, statement: str, sqlstate: str) -> psycopg.Er
 )
 async def test_a_value_that_does_not_fit_is_refused(writing: Writing, assignment: str, sqlstate: str) -> None:
     await refused(writing, f"UPDATE incident SET {assignment} WHERE number = 'INC0000001'", sqlstate)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE incident SET short_description = 'x' WHERE number = 'INC0000001'",
+        "INSERT INTO incident (short_description) VALUES ('x')",
+    ],
+)
+async def test_an_account_that_servicenow_does_not_let_in_writes_nothing(writing: Writing, statement: str) -> None:
+    writing.bench.twin.instance.set_admin_password("changed")
+    error = await refused(writing, statement, "28000")
+    assert "User Not Authenticated" in str(error) + str(error.diag.message_detail)
+
+
+async def test_a_value_that_must_be_unique_in_servicenow_is_refused_when_it_is_there(writing: Writing) -> None:
+    instance = writing.bench.twin.instance
+    column = parse("name=task^element=correlation_id")
+    ((entry,),) = [list(select(instance, "sys_dictionary", column, ("sys_id",)))]
+    instance.update("sys_dictionary", entry["sys_id"], {"unique": "true"}, user="admin")
+    async with await writing.connect() as client:
+        await client.execute("UPDATE incident SET correlation_id = 'one' WHERE number = 'INC0000001'")
+    await refused(writing, "UPDATE incident SET correlation_id = 'one' WHERE number = 'INC0000002'", "23505")
 
 
 @pytest.mark.parametrize("sys_id", ["a" * 31, "A" * 32, "z" * 32, "a" * 40, "a,b", "../x"])

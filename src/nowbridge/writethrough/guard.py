@@ -147,8 +147,9 @@ def reference_to_nothing(table: str, field: str, keys: Sequence[str]) -> Refusal
 
 
 def not_reached(error: NowbridgeError) -> Refusal:
-    """ServiceNow could not be asked at all."""
-    return Refusal("08001", f"[ServiceNow] {error.asked}: {error.answered}", "Nothing was sent.", error.hint)
+    """ServiceNow could not be asked at all, or does not let our account in."""
+    state = "28000" if error.code.startswith(("auth.", "login.")) else "08001"
+    return Refusal(state, f"[ServiceNow] {error.asked}: {error.answered}", "Nothing was sent.", error.hint)
 
 
 def nothing_to_undo(write_id: int) -> Refusal:
