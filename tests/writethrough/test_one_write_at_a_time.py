@@ -104,15 +104,12 @@ async def test_of_two_workers_that_take_one_record_at_once_the_later_puts_its_wr
         return await write_log.claim(connection, bench.connection_id, holder, now=bench.now(), limit=1)
 
     async with await writing.connect() as by_task, await writing.connect() as by_incident:
-        writes = [
-            asyncio.create_task(
-                client.execute(f"UPDATE {table} SET {column} = 'x' WHERE number = 'INC0000001'".encode())
-            )
-            for client, table, column in (
-                (by_task, "task", "short_description"),
-                (by_incident, "incident", "description"),
-            )
-        ]
+        for client, table in ((by_task, "task"), (by_incident, "incident")):
+            await client.execute("BEGIN")  # each has its own row before an UPDATE of the other would lock it
+            await client.execute(f"SELECT FROM {table} WHERE number = 'INC0000001' FOR UPDATE".encode())
+        await by_task.execute("UPDATE task SET short_description = 'x' WHERE number = 'INC0000001'")
+        await by_incident.execute("UPDATE incident SET description = 'x' WHERE number = 'INC0000001'")
+        writes = [asyncio.create_task(client.execute("COMMIT")) for client in (by_task, by_incident)]
         await writing.until(WAITING, 2)
         connect = psycopg.AsyncConnection.connect
         async with await connect(writing.dsn) as one, await connect(writing.dsn) as two:
